@@ -1,0 +1,1 @@
+"""State machines over time: ``step(state, event, now) -> (state, effects)``."""

@@ -1,0 +1,1 @@
+"""The nouns of the glossary as frozen values."""

@@ -1,0 +1,188 @@
+"""The kinds of Trimtab's own configuration (``trimtab.dev/v1``), as they stand in Git. Strict: an unknown field is an error.
+
+The descriptions below are the reference: `trimtab schema KIND` publishes them as JSON Schema, and docs/reference is checked
+against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+API_VERSION = "trimtab.dev/v1"
+DEFAULT_ENVIRONMENT = "host"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+
+Name = Annotated[
+    str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")
+]
+RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
+Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer.")]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    pass
+
+
+class Metadata(_Strict, frozen=True):
+    name: Name
+    labels: Annotated[dict[str, str], Meta(description="Free labels, for selecting.")] = {}
+    annotations: Annotated[dict[str, str], Meta(description="Free annotations, for people and tools.")] = {}
+
+
+class Source(_Strict, frozen=True):
+    path: RepositoryPath = "."
+    repository: Annotated[
+        str, Meta(description='URL or path of the repository; "" is the configuration repository itself.')
+    ] = ""
+    revision: Annotated[
+        str,
+        Meta(
+            description='Branch, tag, full commit id, or a semver range such as ">=1.2 <2"; "" is the default branch.'
+        ),
+    ] = ""
+    renderer: Annotated[
+        Literal["", "plain", "kustomize"],
+        Meta(description='How to render; "" detects it (kustomization.yaml or plain).'),
+    ] = ""
+
+
+class Ignore(_Strict, frozen=True):
+    """Fields that somebody else may set: they are neither drift nor overwritten."""
+
+    pointers: Annotated[list[Pointer], Meta(min_length=1, description="The fields, as RFC 6901 pointers.")]
+    group: Annotated[str, Meta(description='API group of the objects; "" is every group.')] = ""
+    kind: Annotated[str, Meta(description='Kind of the objects; "" is every kind.')] = ""
+    name: Annotated[str, Meta(description='Name of the object; "" is every name.')] = ""
+
+
+class Placement(_Strict, frozen=True):
+    """An Environment that an Application runs in."""
+
+    name: Name
+    path: Annotated[
+        str, Meta(description="A path that takes the place of source.path in this Environment (an overlay).")
+    ] = ""
+    revision: Annotated[
+        str, Meta(description="A revision that takes the place of source.revision in this Environment.")
+    ] = ""
+    after: Annotated[
+        list[Name],
+        Meta(description="Promotion: the same commit, once the Application is healthy in these Environments."),
+    ] = []
+
+
+class ApplicationSpec(_Strict, frozen=True):
+    source: Source = Source()
+    environments: Annotated[list[Placement], Meta(min_length=1, description="Where it runs.")] = msgspec.field(
+        default_factory=lambda: [Placement(name=DEFAULT_ENVIRONMENT)]
+    )
+    depends_on: Annotated[
+        list[Name],
+        Meta(description="Applications that must be healthy in the same Environment before this one is applied."),
+    ] = []
+    project: Annotated[Name, Meta(description="The Project whose limits hold.")] = "default"
+    ignore: list[Ignore] = []
+    adopt: Annotated[
+        bool,
+        Meta(
+            description="Take over objects that are there already and belong to nobody. Off: such an object is a Hold."
+        ),
+    ] = False
+    progress_deadline_seconds: Annotated[
+        int,
+        Meta(ge=1, le=86400, description="How long a Deployment may take to get healthy before it counts as failed."),
+    ] = 600
+
+
+class RemovalBudget(_Strict, frozen=True):
+    """How much one commit may remove without approval. More than `percent` of the inventory *and* more than `objects` is held."""
+
+    percent: Annotated[int, Meta(ge=0, le=100, description="Share of the inventory, in percent.")] = 50
+    objects: Annotated[int, Meta(ge=0, description="Number of objects that may always go.")] = 3
+    empty_render: Annotated[
+        Literal["hold", "allow"],
+        Meta(
+            description="What to do when nothing at all would be left of an Application: hold it for approval, or allow it."
+        ),
+    ] = "hold"
+
+
+class TargetSpec(_Strict, frozen=True):
+    kind: Annotated[
+        Literal["host", "memory"], Meta(description="Which adapter: `host`, or `memory` for tests and benchmarks.")
+    ] = "host"
+    allowed_roots: Annotated[
+        list[str],
+        Meta(
+            description="host: directories in which File may write. Empty: the Environment's own directory below --data."
+        ),
+    ] = []
+
+
+class EnvironmentSpec(_Strict, frozen=True):
+    target: TargetSpec = TargetSpec()
+    removal: RemovalBudget = RemovalBudget()
+    ignore: list[Ignore] = []
+
+
+class ProjectSpec(_Strict, frozen=True):
+    """Limits for the Applications of a Project. An empty list allows everything; patterns are shell globs."""
+
+    description: str = ""
+    repositories: Annotated[list[str], Meta(description="Repositories that sources may name.")] = []
+    environments: Annotated[list[str], Meta(description="Environments that Applications may run in.")] = []
+    kinds: Annotated[list[str], Meta(description="Kinds that may be rendered, as `Kind` or `group/Kind`.")] = []
+
+
+class Environment(_Strict, frozen=True):
+    metadata: Metadata
+    spec: EnvironmentSpec = EnvironmentSpec()
+
+
+class Application(_Strict, frozen=True):
+    metadata: Metadata
+    spec: ApplicationSpec = ApplicationSpec()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+
+class Project(_Strict, frozen=True):
+    metadata: Metadata
+    spec: ProjectSpec = ProjectSpec()
+
+
+KINDS: dict[str, type[Environment] | type[Application] | type[Project]] = {
+    "Environment": Environment,
+    "Application": Application,
+    "Project": Project,
+}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a document stands: ``file`` relative to the repository's root, ``line`` from 1."""
+
+    file: str
+    line: int
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """All that is declared, by name. ``raw`` keeps each document as read, so the last good one can stand in for a bad one.
+
+    ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are kept from before
+    because what stands in Git now is wrong; ``complete`` is False while any document could not be read at all, so that something
+    missing must not be read as "no longer declared".
+    """
+
+    environments: dict[str, Environment] = {}
+    applications: dict[str, Application] = {}
+    projects: dict[str, Project] = {}
+    origins: dict[str, Origin] = {}
+    raw: dict[str, Any] = {}
+    problems: tuple[Any, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    complete: bool = True

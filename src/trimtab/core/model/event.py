@@ -1,0 +1,49 @@
+"""An Event: an append-only fact on the record. The kinds stand here, each with its meaning, and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+KINDS: dict[str, str] = {
+    "server.started": "The server serves.",
+    "server.stopped": "The server ended cleanly.",
+    "repository.fetched": "A new Revision was seen at the head.",
+    "repository.rewritten": "The branch was force-pushed: the Revision that ran is no longer an ancestor of the head.",
+    "repository.failed": "The repository could not be fetched, or what was followed is gone; what runs stays.",
+    "repository.recovered": "The repository answers again.",
+    "configuration.failed": "A configuration document is wrong; what it declared before stays.",
+    "configuration.recovered": "All configuration documents are right again.",
+    "render.failed": "An Application could not be rendered; what runs stays.",
+    "deployment.started": "A Deployment has steps to take and takes them.",
+    "deployment.healthy": "Everything of a Deployment is applied and healthy.",
+    "deployment.failed": "A Deployment failed, with the object and the reason.",
+    "deployment.held": "A Deployment waits for somebody, with what lifts the Hold.",
+    "deployment.superseded": "A later Revision took a Deployment's place.",
+    "deployment.reverted": "A later Revision brought back what ran before a Deployment.",
+    "step.applied": "One step was carried out.",
+    "step.failed": "One step was not carried out, with the reason.",
+    "drift.detected": "The target differs from what was applied although Git did not change.",
+    "drift.healed": "Drift was overwritten.",
+    "health.changed": "An Application's health changed.",
+    "plan.approved": "Somebody approved a plan by its hash.",
+    "application.suspended": "Somebody suspended an Application, with the reason and the end.",
+    "application.resumed": "A suspended Application is reconciled again.",
+    "application.removed": "An Application is no longer declared and nothing of it is left.",
+    "inventory.rebuilt": "The Inventory was read back from the target after the store had been lost.",
+}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One fact. ``id`` ascends without gaps being promised; 0 until the store has given it one. ``time`` is UTC."""
+
+    kind: str
+    time: datetime
+    message: str
+    application: str = ""
+    environment: str = ""
+    revision: str = ""
+    data: dict[str, Any] = {}
+    id: int = 0

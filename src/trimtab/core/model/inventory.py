@@ -1,0 +1,61 @@
+"""What we have applied and therefore own, one Inventory per Environment.
+
+An entry is written *before* the write to the target (``state="intended"``), so that after a crash in between the object can
+still be found and, if Git no longer wants it, removed. Nothing outside the Inventory is ever removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from .names import Identity, ObjectRef
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One owned object. ``digest`` is that of the Manifest applied last; ``uid`` is "" until the target has told it."""
+
+    environment: str
+    application: str
+    ref: ObjectRef
+    digest: str
+    wave: int
+    state: Literal["intended", "applied", "removing"]
+    uid: str = ""
+    since: datetime | None = None
+
+
+class Inventory:
+    """The entries of one Environment by identity and by Application. Owned by the engine; deciders only read it."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries: dict[Identity, Entry] = {}
+        self._of: dict[str, set[Identity]] = {}
+        for entry in entries:
+            self.put(entry)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, identity: Identity) -> Entry | None:
+        return self._entries.get(identity)
+
+    def of(self, application: str) -> Mapping[Identity, Entry]:
+        """The entries that ``application`` owns."""
+        return {identity: self._entries[identity] for identity in self._of.get(application, ())}
+
+    def applications(self) -> frozenset[str]:
+        return frozenset(name for name, owned in self._of.items() if owned)
+
+    def put(self, entry: Entry) -> None:
+        self.drop(entry.ref.identity)
+        self._entries[entry.ref.identity] = entry
+        self._of.setdefault(entry.application, set()).add(entry.ref.identity)
+
+    def drop(self, identity: Identity) -> None:
+        entry = self._entries.pop(identity, None)
+        if entry is not None:
+            self._of[entry.application].discard(identity)

@@ -1,0 +1,117 @@
+"""A Plan: ordered Steps, and Holds (a step that is not taken, with the reason and what lifts it).
+
+Preview, approval and apply share this one value. Its hash covers the canonical steps and what they presuppose, and not the
+Revision that they come from: the same change proposed by another commit is the same plan.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from .manifest import Manifest, digest
+from .names import ObjectRef
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    REMOVE = "remove"
+    ADOPT = "adopt"
+    HANDOVER = "handover"
+
+
+class FieldChange(msgspec.Struct, frozen=True):
+    """One field that differs. ``path`` is an RFC 6901 pointer; a side that does not have the field is None.
+
+    Values of secrets are masked before they get here.
+    """
+
+    path: str
+    from_: Any = msgspec.field(name="from", default=None)
+    to: Any = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One act on one object. ``manifest`` is None exactly for a removal.
+
+    ``uid`` is the uid that the object had when the plan was made ("" where it was not there): a removal is only carried out
+    on that very object. ``presupposes`` is a digest of what was observed.
+    """
+
+    action: Action
+    ref: ObjectRef
+    application: str
+    environment: str
+    wave: int = 0
+    changes: tuple[FieldChange, ...] = ()
+    manifest: Manifest | None = None
+    uid: str = ""
+    presupposes: str = ""
+
+
+class Hold(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that is *not* done. ``step`` is the one that waits; None when it is not about a step we could take.
+
+    ``approvable`` tells whether approving the plan's hash lifts it; ``lifted_by`` says in words what does.
+    """
+
+    object: ObjectRef | None
+    reason: str
+    lifted_by: str
+    approvable: bool = False
+    step: Step | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, dict=True):
+    """What would be done for one Application in one Environment, in order."""
+
+    application: str
+    environment: str
+    steps: tuple[Step, ...] = ()
+    holds: tuple[Hold, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.steps and not self.holds
+
+    @cached_property
+    def hash(self) -> str:
+        """``sha256:…`` over every step, held or not, and what it presupposes."""
+        steps = [*self.steps, *(hold.step for hold in self.holds if hold.step is not None)]
+        return digest(
+            [self.application, self.environment]
+            + sorted(
+                [
+                    step.ref.identity,
+                    step.action,
+                    step.wave,
+                    step.manifest.digest if step.manifest else "",
+                    step.presupposes,
+                ]
+                for step in steps
+            )
+        )
+
+
+class Applied(msgspec.Struct, frozen=True, tag=True):
+    """The target did it (or found it done). ``uid`` is the object's uid now, "" after a removal."""
+
+    ref: ObjectRef
+    uid: str = ""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The target did not do it. ``transient`` tells whether trying again later may help."""
+
+    ref: ObjectRef
+    message: str
+    remedy: str = ""
+    transient: bool = True
+
+
+Outcome = Applied | Failed

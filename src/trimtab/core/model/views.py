@@ -1,0 +1,304 @@
+"""The shapes that people and scripts read: what the API answers and ``--output json`` prints. Extended, never bent.
+
+docs/reference/json.md describes each; a test compares the two. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .deployment import Deployment, Phase
+from .errors import Problem
+from .event import Event
+from .health import HealthStatus
+from .manifest import Manifest
+from .names import ObjectRef
+from .plan import FieldChange, Plan
+
+
+class _View(msgspec.Struct, frozen=True, rename="camel"):
+    pass
+
+
+class ProblemView(_View, frozen=True):
+    file: str
+    line: int
+    field: str
+    message: str
+    remedy: str
+
+    @classmethod
+    def of(cls, problem: Problem) -> ProblemView:
+        return cls(problem.file, problem.line, problem.field, problem.message, problem.remedy)
+
+
+class SourceView(_View, frozen=True):
+    file: str
+    line: int
+
+
+class ManifestView(_View, frozen=True):
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    source: SourceView
+    object: dict[str, Any]
+
+    @classmethod
+    def of(cls, manifest: Manifest, body: dict[str, Any]) -> ManifestView:
+        """``body`` is the manifest's body, masked."""
+        ref = manifest.ref
+        return cls(ref.api_version, ref.kind, ref.namespace, ref.name, SourceView(manifest.file, manifest.line), body)
+
+
+class RenderView(_View, frozen=True):
+    """`trimtab render`."""
+
+    manifests: list[ManifestView]
+    errors: list[ProblemView]
+
+
+class StepView(_View, frozen=True):
+    action: str
+    object: ObjectRef
+    application: str
+    environment: str
+    changes: list[FieldChange]
+
+
+class HoldView(_View, frozen=True):
+    """``application``, ``environment``: the plan that holds; ``hash`` is what `app approve` takes ("" when approval can't lift it)."""
+
+    object: ObjectRef | None
+    reason: str
+    lifted_by: str
+    application: str = ""
+    environment: str = ""
+    hash: str = ""
+
+
+class PlanView(_View, frozen=True):
+    """`trimtab plan`, `trimtab app plan`. ``hash`` covers all plans in it; ``plans`` gives each one's own hash by ``app@environment``."""
+
+    hash: str
+    steps: list[StepView]
+    holds: list[HoldView]
+    errors: list[ProblemView]
+    plans: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, plans: list[Plan], errors: list[Problem], *, combined: str) -> PlanView:
+        return cls(
+            hash=plans[0].hash if len(plans) == 1 else combined,
+            steps=[
+                StepView(step.action, step.ref, step.application, step.environment, list(step.changes))
+                for plan in plans
+                for step in plan.steps
+            ],
+            holds=[
+                HoldView(
+                    hold.object,
+                    hold.reason,
+                    hold.lifted_by,
+                    plan.application,
+                    plan.environment,
+                    plan.hash if hold.approvable else "",
+                )
+                for plan in plans
+                for hold in plan.holds
+            ],
+            errors=[ProblemView.of(problem) for problem in errors],
+            plans={f"{plan.application}@{plan.environment}": plan.hash for plan in plans},
+        )
+
+
+class DeploymentView(_View, frozen=True):
+    """``revision`` is the commit that started this Deployment; ``changed`` tells whether the commit asked about is that one."""
+
+    application: str
+    environment: str
+    phase: Phase
+    health: HealthStatus
+    since: datetime
+    message: str
+    object: ObjectRef | None
+    last_log_line: str
+    superseded_by: str
+    revision: str = ""
+    changed: bool = False
+    started: datetime | None = None
+
+    @classmethod
+    def of(cls, deployment: Deployment, *, changed: bool = False) -> DeploymentView:
+        return cls(
+            application=deployment.application,
+            environment=deployment.environment,
+            phase=deployment.phase,
+            health=deployment.health,
+            since=deployment.since,
+            message=deployment.message,
+            object=deployment.object,
+            last_log_line=deployment.last_log_line,
+            superseded_by=deployment.superseded_by,
+            revision=deployment.revision,
+            changed=changed,
+            started=deployment.started,
+        )
+
+
+class StatusView(_View, frozen=True):
+    """`trimtab status [COMMIT]`. ``seen`` is None while the commit has not been seen at a head; ``errors`` are those of the
+    configuration and of rendering at that commit. ``settled`` is True when no Deployment that the commit changed is still moving.
+    """
+
+    revision: str
+    deployments: list[DeploymentView]
+    seen: datetime | None = None
+    settled: bool = False
+    errors: list[ProblemView] = []
+
+
+class ApplicationRow(_View, frozen=True):
+    name: str
+    environment: str
+    revision: str
+    sync: str  # synced | drifted | held | failed | unknown
+    health: HealthStatus
+    message: str
+    suspended: bool = False
+
+
+class ApplicationsView(_View, frozen=True):
+    """`trimtab app list`. ``next`` is the cursor of the next page ("" at the end)."""
+
+    applications: list[ApplicationRow]
+    next: str = ""
+
+
+class ObjectView(_View, frozen=True):
+    """One object of an Application: wanted by Git, owned, or both."""
+
+    object: ObjectRef
+    sync: str  # synced | missing | changed | removing | unknown
+    health: HealthStatus
+    message: str
+    file: str
+    line: int
+    wave: int
+    last_log_line: str = ""
+    status: dict[str, Any] = {}
+
+
+class SuspensionView(_View, frozen=True):
+    reason: str
+    until: datetime | None
+
+
+class ApplicationView(_View, frozen=True):
+    """`trimtab app show`, for one Environment."""
+
+    name: str
+    environment: str
+    revision: str
+    sync: str
+    health: HealthStatus
+    message: str
+    project: str
+    repository: str
+    path: str
+    deployment: DeploymentView | None
+    suspension: SuspensionView | None
+    objects: list[ObjectView]
+    holds: list[HoldView]
+    plan_hash: str
+    errors: list[ProblemView]
+    next_try: datetime | None
+
+
+class ApplicationDetails(_View, frozen=True):
+    applications: list[ApplicationView]
+
+
+class HistoryView(_View, frozen=True):
+    """`trimtab app history`, newest first."""
+
+    deployments: list[DeploymentView]
+
+
+class Reason(_View, frozen=True):
+    """One line of `trimtab app explain`: what is (not) being done, why, and who or what moves it on."""
+
+    subject: str
+    state: str
+    reason: str
+    next: str
+
+
+class ExplainView(_View, frozen=True):
+    application: str
+    environment: str
+    summary: str
+    reasons: list[Reason]
+
+
+class EnvironmentRow(_View, frozen=True):
+    name: str
+    target: str
+    applications: int
+    objects: int
+    healthy: int
+    health: HealthStatus
+    message: str
+
+
+class EnvironmentsView(_View, frozen=True):
+    environments: list[EnvironmentRow]
+
+
+class EnvironmentView(_View, frozen=True):
+    name: str
+    target: str
+    spec: dict[str, Any]
+    origin: SourceView | None
+    applications: list[ApplicationRow]
+
+
+class EventsView(_View, frozen=True):
+    events: list[Event]
+
+
+class Finding(_View, frozen=True):
+    """One line of `trimtab doctor`."""
+
+    check: str
+    state: str  # ok | warning | failed
+    message: str
+    remedy: str = ""
+
+
+class DoctorView(_View, frozen=True):
+    findings: list[Finding]
+
+
+class Accepted(_View, frozen=True):
+    """A command was taken. ``message`` says what happens now."""
+
+    message: str
+
+
+class ErrorView(_View, frozen=True):
+    """What the API answers with a status of 400 or more."""
+
+    message: str
+    remedy: str = ""
+    errors: list[ProblemView] = []
+
+
+def combined_hash(plans: list[Plan]) -> str:
+    from .manifest import digest
+
+    return digest(sorted((plan.environment, plan.application, plan.hash) for plan in plans))

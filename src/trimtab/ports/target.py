@@ -1,0 +1,76 @@
+"""A place where things run. All that the engine ever asks of one; a contract suite runs on the fake and on every real target."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from trimtab.core.model.config import Environment
+from trimtab.core.model.errors import Problem
+from trimtab.core.model.health import Health
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.plan import Outcome, Step
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line of output. ``source`` names the process or replica; ``text`` has no terminal escapes and no newline."""
+
+    source: str
+    text: str
+    time: datetime | None = None
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What the target would store for each Manifest, in the shape of `Observed.body`, and what it would refuse."""
+
+    bodies: Mapping[Identity, Body]
+    problems: tuple[Problem, ...] = ()
+
+
+class Target(Protocol):
+    """One Environment. Every method may raise TransientError; a target that cannot answer never answers "absent"."""
+
+    async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
+        """The objects of ``scope`` that are there. What is not in the result is surely not there."""
+        ...
+
+    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
+        """Changes nothing."""
+        ...
+
+    async def apply(self, step: Step, revision: str) -> Outcome:
+        """Make the object as ``step.manifest`` says and mark it as owned by ``step.application``. Idempotent. Returns once the target
+        has accepted it; getting healthy is seen by `observe` and `assess`. ``revision`` is for the record only.
+        """
+        ...
+
+    async def remove(self, step: Step) -> Outcome:
+        """Remove the object with ``step.uid``. One that is gone already is removed; one of another uid is Failed, untouched."""
+        ...
+
+    def watch(self) -> AsyncIterator[Key]:
+        """Yields the Key of an Application of this Environment of which something moved. May repeat itself; may miss things (a slow
+        full look backs it up); ends only when cancelled.
+        """
+        ...
+
+    def assess(self, observed: Observed, manifest: Manifest) -> Health:
+        """Pure: the health of one object, given what Git wants of it."""
+        ...
+
+    def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
+        """The last ``lines`` lines of everything behind ``ref``, then, with ``follow``, what comes until cancelled."""
+        ...
+
+
+class Targets(Protocol):
+    """The Target of each Environment, made when first asked for."""
+
+    def get(self, name: str, environment: Environment) -> Target:
+        """Raises UserError when the Environment's target cannot be had on this machine."""
+        ...
