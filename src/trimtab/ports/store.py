@@ -90,9 +90,7 @@ class Store(Protocol):
         """A page of events, ids strictly between ``after`` and ``before``, in order of id."""
         ...
 
-    async def deployments(
-        self, *, key: Key | None = None, sequence_max: int | None = None, limit: int = 100
-    ) -> list[Deployment]:
+    async def deployments(self, *, key: Key | None = None, sequence_max: int | None = None, limit: int = 100) -> list[Deployment]:
         """Newest first."""
         ...
 

@@ -15,9 +15,7 @@ API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
-Name = Annotated[
-    str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")
-]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")]
 RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
 Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer.")]
 
@@ -34,14 +32,10 @@ class Metadata(_Strict, frozen=True):
 
 class Source(_Strict, frozen=True):
     path: RepositoryPath = "."
-    repository: Annotated[
-        str, Meta(description='URL or path of the repository; "" is the configuration repository itself.')
-    ] = ""
+    repository: Annotated[str, Meta(description='URL or path of the repository; "" is the configuration repository itself.')] = ""
     revision: Annotated[
         str,
-        Meta(
-            description='Branch, tag, full commit id, or a semver range such as ">=1.2 <2"; "" is the default branch.'
-        ),
+        Meta(description='Branch, tag, full commit id, or a semver range such as ">=1.2 <2"; "" is the default branch.'),
     ] = ""
     renderer: Annotated[
         Literal["", "plain", "kustomize"],
@@ -62,12 +56,8 @@ class Placement(_Strict, frozen=True):
     """An Environment that an Application runs in."""
 
     name: Name
-    path: Annotated[
-        str, Meta(description="A path that takes the place of source.path in this Environment (an overlay).")
-    ] = ""
-    revision: Annotated[
-        str, Meta(description="A revision that takes the place of source.revision in this Environment.")
-    ] = ""
+    path: Annotated[str, Meta(description="A path that takes the place of source.path in this Environment (an overlay).")] = ""
+    revision: Annotated[str, Meta(description="A revision that takes the place of source.revision in this Environment.")] = ""
     after: Annotated[
         list[Name],
         Meta(description="Promotion: the same commit, once the Application is healthy in these Environments."),
@@ -87,9 +77,7 @@ class ApplicationSpec(_Strict, frozen=True):
     ignore: list[Ignore] = []
     adopt: Annotated[
         bool,
-        Meta(
-            description="Take over objects that are there already and belong to nobody. Off: such an object is a Hold."
-        ),
+        Meta(description="Take over objects that are there already and belong to nobody. Off: such an object is a Hold."),
     ] = False
     progress_deadline_seconds: Annotated[
         int,
@@ -104,9 +92,7 @@ class RemovalBudget(_Strict, frozen=True):
     objects: Annotated[int, Meta(ge=0, description="Number of objects that may always go.")] = 3
     empty_render: Annotated[
         Literal["hold", "allow"],
-        Meta(
-            description="What to do when nothing at all would be left of an Application: hold it for approval, or allow it."
-        ),
+        Meta(description="What to do when nothing at all would be left of an Application: hold it for approval, or allow it."),
     ] = "hold"
 
 
@@ -116,9 +102,7 @@ class TargetSpec(_Strict, frozen=True):
     ] = "host"
     allowed_roots: Annotated[
         list[str],
-        Meta(
-            description="host: directories in which File may write. Empty: the Environment's own directory below --data."
-        ),
+        Meta(description="host: directories in which File may write. Empty: the Environment's own directory below --data."),
     ] = []
 
 

@@ -84,17 +84,14 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """``sha256:…`` over every step, held or not, and what it presupposes."""
         steps = [*self.steps, *(hold.step for hold in self.holds if hold.step is not None)]
         return digest(
-            [self.application, self.environment]
-            + sorted(
-                [
-                    step.ref.identity,
-                    step.action,
-                    step.wave,
-                    step.manifest.digest if step.manifest else "",
-                    step.presupposes,
-                ]
-                for step in steps
-            )
+            [
+                self.application,
+                self.environment,
+                *sorted(
+                    [step.ref.identity, step.action, step.wave, step.manifest.digest if step.manifest else "", step.presupposes]
+                    for step in steps
+                ),
+            ]
         )
 
 
