@@ -1,0 +1,57 @@
+# Everything that a person or a machine runs. Each target sets up what it needs, and is quick when that is there already.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 10000
+PYTEST ?=
+
+define heading
+@printf '\n== %s\n' '$(1)'
+endef
+
+help: ## show this list
+	@echo 'Trimtab: make TARGET'
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo 'PYTHON=/path/to/python chooses the interpreter (3.11 or later).'
+
+demo: run-environment ## the whole loop on this machine in under a minute (KEEP=1 leaves it running)
+	@$(BIN)/trimtab demo
+
+test: lint ## all checks, then all tests (PYTEST="-k name" narrows the tests)
+	$(call heading,tests: pytest)
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: environment ## style, format, import contract and types
+	$(call heading,style: ruff check)
+	@$(BIN)/ruff check --output-format concise
+	$(call heading,format: ruff format --check)
+	@$(BIN)/ruff format --check
+	$(call heading,import contract: lint-imports)
+	@$(BIN)/lint-imports --no-logo
+	$(call heading,types: mypy --strict)
+	@$(BIN)/mypy
+
+simulate: environment ## the engine under seeded faults (SEEDS=10000)
+	@$(BIN)/python -m trimtab.testing.simulate --seeds $(SEEDS)
+
+bench: environment ## speed and cost, as ratios in one run
+	@$(BIN)/python bench
+
+lock: ## choose the versions anew and write requirements/*.txt
+	@.ci/lock
+
+clean: ## remove the virtual environment and everything that tools have left
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@.ci/environment dev
+
+run-environment:
+	@.ci/environment run
+
+.PHONY: help demo test lint simulate bench lock clean environment run-environment
