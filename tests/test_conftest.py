@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -28,23 +29,24 @@ def test_a_connection_on_this_machine_is_let_through(free_port: int) -> None:
 
 
 def test_a_test_that_leaves_a_process_behind_fails_and_the_process_ends(ground: pytest.Pytester) -> None:
+    child, daemon = f"sleep 3{os.getpid()}", f"sleep 4{os.getpid()}"
     ground.makepyfile(
-        """
+        f"""
         import subprocess
 
         def test_leaves_a_child():
-            subprocess.Popen(["sleep", "300"])
+            subprocess.Popen("{child}".split())
 
         def test_leaves_a_daemon():
-            subprocess.run(["sh", "-c", "setsid sleep 301 >/dev/null 2>&1 &"], check=True)
+            subprocess.run(["sh", "-c", "setsid {daemon} >/dev/null 2>&1 &"], check=True)
         """
     )
     result = ground.runpytest_subprocess("-p", "no:cacheprovider", "-o", "filterwarnings=ignore")
     result.assert_outcomes(passed=2, errors=2)
-    result.stdout.fnmatch_lines(["*left running: *sleep 300*", "*left running: *sleep 301*"])
+    result.stdout.fnmatch_lines([f"*left running: *{child}*", f"*left running: *{daemon}*"])
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert "sleep 300" not in running
-    assert "sleep 301" not in running
+    assert child not in running
+    assert daemon not in running
 
 
 def test_slow_kinds_of_tests_run_last(ground: pytest.Pytester) -> None:
