@@ -1,0 +1,38 @@
+"""Which Steps of a Plan may be taken now. Waves wait for health, removals wait for their replacements; nobody sleeps meanwhile.
+
+A wave is taken when everything that this Deployment has changed in lower waves is healthy. Objects that it has not changed do not
+stop it: an old wound must not block a cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from trimtab.core.model.health import Health, HealthStatus
+from trimtab.core.model.names import Identity
+from trimtab.core.model.plan import Action, Plan, Step
+
+WELL = frozenset({HealthStatus.HEALTHY, HealthStatus.SUSPENDED})
+
+
+def next_stage(
+    plan: Plan, *, touched: Iterable[Identity], waves: Mapping[Identity, int], health: Mapping[Identity, Health]
+) -> tuple[Step, ...]:
+    """The Steps to take at once, possibly none while health is awaited.
+
+    ``touched`` are the objects that this Deployment has changed so far, ``waves`` and ``health`` speak of what Git wants.
+    """
+    wanted = [step for step in plan.steps if step.action != Action.REMOVE]
+    unwell = [waves[identity] for identity in touched if identity in waves and not _well(health.get(identity))]
+    if wanted:
+        lowest = min(step.wave for step in wanted)
+        return tuple(step for step in wanted if step.wave == lowest) if not any(wave < lowest for wave in unwell) else ()
+    removals = [step for step in plan.steps if step.action == Action.REMOVE]
+    if not removals or unwell:
+        return ()
+    highest = max(step.wave for step in removals)
+    return tuple(step for step in removals if step.wave == highest)
+
+
+def _well(health: Health | None) -> bool:
+    return health is not None and health.status in WELL

@@ -1,0 +1,219 @@
+"""The heart: ``plan(situation) -> Plan``. What Git wants, what is there and what we own go in; Steps and Holds come out.
+
+For each object that Git wants:
+
+    not there                                        create
+    there, ours                                      update, when a field differs
+    there, another application's, which lets it go   handover
+    there, another application's, which wants it     Hold
+    there, another installation's or environment's   Hold
+    there, nobody's                                  adopt when declared, else Hold
+
+For each object that we own and Git no longer wants:
+
+    wanted by another application                    nothing: that one's plan hands it over
+    opted out of removal                             nothing
+    there, and still ours by uid and owner           remove, or a Hold when doubt or the budget says so
+    not there, or no longer ours                     forgotten (`forgotten`): the inventory was wrong, the world is left alone
+
+An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from trimtab.core.model.config import Ignore, RemovalBudget
+from trimtab.core.model.inventory import Entry, Inventory
+from trimtab.core.model.manifest import KEEP_ANNOTATIONS, Body, Manifest, digest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Owner
+from trimtab.core.model.plan import Action, Hold, Plan, Step
+
+from .budget import held_because
+from .diff import carry_over, changes, ignored_pointers
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """All that a plan is made from.
+
+    ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
+    application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits.
+    ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now.
+    """
+
+    key: Key
+    installation: str
+    desired: Sequence[Manifest]
+    predicted: Mapping[Identity, Body]
+    observed: Mapping[Identity, Observed]
+    inventory: Inventory
+    claims: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    budget: RemovalBudget = field(default_factory=RemovalBudget)
+    removed_elsewhere: int = 0
+    ignore: tuple[Ignore, ...] = ()
+    adopt: bool = False
+    approved: frozenset[str] = frozenset()
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.installation, self.key.environment, self.key.application)
+
+
+def plan(situation: Situation) -> Plan:
+    """What to do, in order: waves ascending for what Git wants, then removals with waves descending."""
+    steps: list[Step] = []
+    holds: list[Hold] = []
+    for manifest in sorted(situation.desired, key=lambda wanted: (wanted.wave, wanted.identity)):
+        decided = _want(situation, manifest)
+        if isinstance(decided, Step):
+            steps.append(decided)
+        elif decided is not None:
+            holds.append(decided)
+    removals = _removals(situation)
+    reason = _doubt(situation, removals)
+    if not reason:
+        steps += removals
+    else:
+        lifted_by = f"approving the plan: trimtab app approve {situation.key.application} HASH"
+        holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in removals]
+    made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds))
+    return _lift(made) if made.hash in situation.approved else made
+
+
+def forgotten(situation: Situation) -> tuple[ObjectRef, ...]:
+    """Entries of the inventory that no longer stand for anything of ours and that Git does not want: to be dropped, not removed."""
+    return tuple(
+        entry.ref
+        for identity, entry in sorted(_unwanted(situation).items())
+        if not _still_ours(situation, entry, situation.observed.get(identity))
+    )
+
+
+def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
+    identity = manifest.identity
+    observed = situation.observed.get(identity)
+    rival = _rival(situation, identity)
+    if rival:
+        return Hold(manifest.ref, f"application {rival} declares it too", f"removing it from {rival} or from this application")
+    if observed is None:
+        return _step(situation, Action.CREATE, manifest, None)
+    entry = situation.inventory.get(identity)
+    owner = observed.owner
+    if owner == situation.owner or (owner is None and _recorded(entry, observed, situation.key.application)):
+        step = _step(situation, Action.UPDATE, manifest, observed)
+        return step if step.changes or entry is None or entry.application != situation.key.application else None
+    if owner is None:
+        if situation.adopt or manifest.adopts:
+            return _step(situation, Action.ADOPT, manifest, observed)
+        return Hold(
+            manifest.ref,
+            "it is there already and belongs to nobody",
+            'annotating it in Git with trimtab.dev/adopt: "true", or removing it from the target',
+        )
+    if owner.installation != situation.installation:
+        return Hold(manifest.ref, f"it belongs to another Trimtab, installation {owner.installation}", "removing it there")
+    if owner.environment != situation.key.environment:
+        return Hold(manifest.ref, f"it belongs to environment {owner.environment}", "removing it there")
+    return _step(situation, Action.HANDOVER, manifest, observed)
+
+
+def _rival(situation: Situation, identity: Identity) -> str:
+    """The application that has the better claim: the one that owns it, else the first by name. "" when it is ours."""
+    claimants = situation.claims.get(identity, frozenset()) | {situation.key.application}
+    entry = situation.inventory.get(identity)
+    best = entry.application if entry is not None and entry.application in claimants else min(claimants)
+    return "" if best == situation.key.application else best
+
+
+def _recorded(entry: Entry | None, observed: Observed, application: str) -> bool:
+    """True for a target that keeps no owner on the object: the very object that our inventory says we wrote."""
+    return entry is not None and entry.application == application and entry.uid != "" and entry.uid == observed.uid
+
+
+def _step(situation: Situation, action: Action, manifest: Manifest, observed: Observed | None) -> Step:
+    ignored = ignored_pointers(situation.ignore, manifest.ref)
+    before = observed.body if observed is not None else None
+    after = situation.predicted.get(manifest.identity, manifest.body)
+    if before is not None and ignored:
+        manifest = msgspec.structs.replace(manifest, body=carry_over(manifest.body, before, ignored))
+    return Step(
+        action=action,
+        ref=manifest.ref,
+        application=situation.key.application,
+        environment=situation.key.environment,
+        wave=manifest.wave,
+        changes=changes(before, after, ignored),
+        manifest=manifest,
+        uid=observed.uid if observed is not None else "",
+        presupposes=digest([observed.uid, observed.body]) if observed is not None else ABSENT,
+    )
+
+
+def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
+    wanted = {manifest.identity for manifest in situation.desired}
+    return {
+        identity: entry
+        for identity, entry in situation.inventory.of(situation.key.application).items()
+        if identity not in wanted and not situation.claims.get(identity, frozenset()) - {situation.key.application}
+    }
+
+
+def _removals(situation: Situation) -> list[Step]:
+    steps = []
+    for identity, entry in _unwanted(situation).items():
+        observed = situation.observed.get(identity)
+        if observed is None or not _still_ours(situation, entry, observed) or _opted_out(observed):
+            continue
+        steps.append(
+            Step(
+                action=Action.REMOVE,
+                ref=observed.ref,
+                application=situation.key.application,
+                environment=situation.key.environment,
+                wave=entry.wave,
+                uid=observed.uid,
+                presupposes=observed.uid,
+            )
+        )
+    return sorted(steps, key=lambda step: (-step.wave, step.ref.identity))
+
+
+def _still_ours(situation: Situation, entry: Entry, observed: Observed | None) -> bool:
+    if observed is None:
+        return False
+    if observed.owner is not None:
+        return observed.owner == situation.owner
+    return _recorded(entry, observed, situation.key.application)
+
+
+def _opted_out(observed: Observed) -> bool:
+    annotations = (observed.body.get("metadata") or {}).get("annotations") or {}
+    return any(annotations.get(name) == value for name, value in KEEP_ANNOTATIONS.items())
+
+
+def _doubt(situation: Situation, removals: list[Step]) -> str:
+    if removals and situation.doubts:
+        return f"it cannot be told whether Git still wants it: {'; '.join(situation.doubts[:3])}"
+    return held_because(
+        situation.budget,
+        removals=len(removals),
+        owned=len(situation.inventory.of(situation.key.application)),
+        desired=len(situation.desired),
+        removed_elsewhere=situation.removed_elsewhere,
+        owned_in_environment=len(situation.inventory) + situation.removed_elsewhere,
+    )
+
+
+def _lift(made: Plan) -> Plan:
+    lifted = tuple(hold.step for hold in made.holds if hold.approvable and hold.step is not None)
+    return Plan(
+        made.application, made.environment, made.steps + lifted, tuple(hold for hold in made.holds if not hold.approvable)
+    )

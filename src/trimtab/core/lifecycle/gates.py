@@ -1,0 +1,41 @@
+"""What a waiting Deployment waits for: promotion (`after`) and `dependsOn`. Pure, asked again whenever one of those moved.
+
+A gate is open when the other one runs the content of the same or a later Revision, and is healthy there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trimtab.core.model.deployment import Phase
+from trimtab.core.model.health import HealthStatus
+from trimtab.core.model.names import Key
+
+from .state import Reconciliation
+
+_OPEN = frozenset({HealthStatus.HEALTHY, HealthStatus.SUSPENDED})
+
+
+def gates(
+    key: Key, sequence: int, *, after: Sequence[str], depends_on: Sequence[str], states: Mapping[Key, Reconciliation]
+) -> tuple[str, ...]:
+    """A sentence for each gate that is closed for the Deployment of ``key`` at ``sequence``; empty when it may start."""
+    promotion = [
+        _closed(Key(environment, key.application), f"environment {environment}", sequence, states) for environment in after
+    ]
+    needs = [_closed(Key(key.environment, name), f"application {name}", sequence, states) for name in depends_on]
+    return tuple(reason for reason in (*promotion, *needs) if reason)
+
+
+def _closed(other: Key, called: str, sequence: int, states: Mapping[Key, Reconciliation]) -> str:
+    state = states.get(other)
+    if state is None:
+        return f"waits for {called}, which has not run yet"
+    if state.pending is not None and state.pending.sequence <= sequence:
+        failed = state.pending.phase == Phase.FAILED
+        return f"waits for {called}, where this revision {'failed' if failed else 'is not running yet'}"
+    if state.current is None:
+        return f"waits for {called}, which has not run yet"
+    if state.current.phase != Phase.HEALTHY or state.health.status not in _OPEN:
+        return f"waits for {called}, which is {state.current.phase} and {state.health.status}"
+    return ""

@@ -1,0 +1,473 @@
+"""The reconcile lifecycle: ``step(key, state, happening, now) -> Decision``. One instance per Application and Environment.
+
+Theory. The loop is *look, decide, act, look*: nothing is believed that was not looked at after the last act, so a lost answer, a
+crash between any two lines, or a second hand on the target only costs another look. There are two slots. ``pending`` is what Git
+wants; it moves to ``current`` when its gates (promotion, dependencies) open. ``current`` is what is kept true, so a Revision that
+cannot be rendered or may not start yet never disturbs what runs.
+
+    happening       guard                                  next
+    Declared        same content as current, none pending  nothing: the commit is carried by the Deployment before it
+    Declared        other content                          pending (an older pending one is superseded)
+    Unrenderable                                           pending, failed; current goes on
+    Woken           pending, gates open, not suspended     pending becomes current; Look
+    Woken           else                                   Look at current
+    Looked          a stage of Steps may be taken          record the intent, Take
+    Looked          Steps wait for health, or not well     Rest until health moves or the deadline; degraded or late: failed
+    Looked          only Holds are left                    held
+    Looked          nothing left, well                     healthy, settled
+    Took            some failed                            back off, then Look
+    Took            all applied                            Look
+    Stumbled                                               back off, then Look
+
+The intent (inventory entries ``intended`` and ``removing``) is part of the write that precedes the act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from trimtab.core.decide.order import WELL, next_stage
+from trimtab.core.model.deployment import Deployment, Phase
+from trimtab.core.model.event import Event
+from trimtab.core.model.health import UNKNOWN, Health, HealthStatus, worst
+from trimtab.core.model.inventory import Entry
+from trimtab.core.model.names import Key, ObjectRef
+from trimtab.core.model.plan import Action, Applied, Failed, Hold, Plan, Step
+
+from .state import (
+    Act,
+    Approved,
+    Decision,
+    Declared,
+    Finish,
+    Happening,
+    Look,
+    Looked,
+    Reconciliation,
+    Requested,
+    Rest,
+    Resumed,
+    Stumbled,
+    Suspended,
+    Take,
+    Took,
+    Unrenderable,
+    Woken,
+)
+
+BACKOFF_SECONDS_FIRST = 1.0
+BACKOFF_SECONDS_MAX = 300.0
+PATIENCE_ATTEMPTS = 3
+"""Transient failures in a row before a Deployment is called failed."""
+SETTLE_SECONDS = 5.0
+"""While health is awaited, we look this often even if the target tells nothing."""
+RESYNC_SECONDS = 300.0
+"""A settled Application is looked at this often even if nothing tells us to."""
+HEALS_MAX = 30
+HEALS_WINDOW_SECONDS = 60.0
+"""More heals of one Application in this time mean that somebody fights us; healing backs off."""
+LISTED_MAX = 20
+"""Objects that an event names at the most."""
+
+
+def step(key: Key, state: Reconciliation, happening: Happening, now: datetime) -> Decision:
+    """The next state and what to do. Total: every happening is answered in every state."""
+    draft = _Draft(key, state, now)
+    match happening:
+        case Declared():
+            return _declared(draft, happening)
+        case Unrenderable():
+            return _unrenderable(draft, happening)
+        case Woken():
+            return _woken(draft, happening)
+        case Looked():
+            return _looked(draft, happening)
+        case Took():
+            return _took(draft, happening)
+        case Stumbled():
+            return _stumbled(draft, happening)
+        case Approved():
+            draft.change(approved=state.approved | {happening.hash}, retry_at=None)
+            draft.tell("plan.approved", f"{happening.who} approved plan {happening.hash}", who=happening.who, hash=happening.hash)
+            return draft.decide(Look())
+        case Suspended():
+            draft.change(suspension=happening.suspension)
+            until = f" until {happening.suspension.until.isoformat()}" if happening.suspension.until else ""
+            draft.tell("application.suspended", f"{happening.suspension.who}: {happening.suspension.reason}{until}")
+            return draft.decide(Look())
+        case Resumed():
+            draft.change(suspension=None, retry_at=None)
+            draft.tell("application.resumed", f"{happening.who} resumed it")
+            return draft.decide(Look())
+        case Requested():
+            draft.change(retry_at=None, attempt=0, heals=0)
+            return draft.decide(Look())
+
+
+def backoff_seconds(attempt: int) -> float:
+    """How long to wait after the ``attempt``-th failure in a row (from 1): doubling, bounded. The engine adds jitter."""
+    return float(min(BACKOFF_SECONDS_FIRST * 2 ** min(attempt - 1, 30), BACKOFF_SECONDS_MAX))
+
+
+# --- Git moved --------------------------------------------------------------------------------------------------------------
+
+
+def _declared(draft: _Draft, declared: Declared) -> Decision:
+    state = draft.state
+    newest = state.pending or state.current
+    draft.change(undeclared=declared.undeclared)
+    if newest is not None and newest.digest == declared.digest:
+        return draft.decide(Look())
+    if newest is not None and declared.sequence < newest.sequence:
+        return draft.decide(Look())
+    _supersede_pending(draft, declared.revision)
+    draft.pend(Phase.PENDING, declared.revision, declared.sequence, declared.digest, "")
+    return draft.decide(Look())
+
+
+def _unrenderable(draft: _Draft, failed: Unrenderable) -> Decision:
+    pending = draft.state.pending
+    if pending is not None and pending.sequence == failed.sequence and pending.message == failed.message:
+        return draft.decide(Look())
+    _supersede_pending(draft, failed.revision)
+    draft.pend(Phase.FAILED, failed.revision, failed.sequence, "", failed.message)
+    draft.tell("render.failed", failed.message, revision=failed.revision)
+    return draft.decide(Look())
+
+
+def _supersede_pending(draft: _Draft, by: str) -> None:
+    pending = draft.state.pending
+    if pending is not None:
+        draft.deployments.append(draft.ended(pending, Phase.SUPERSEDED, by))
+
+
+def _woken(draft: _Draft, woken: Woken) -> Decision:
+    _expire_suspension(draft)
+    pending = draft.state.pending
+    if pending is not None and pending.digest and draft.state.suspension is None:
+        if woken.gates:
+            draft.mark_pending("; ".join(woken.gates))
+        else:
+            _start(draft, pending, woken.progress_seconds)
+    return draft.decide(Look() if draft.state.current is not None else Rest())
+
+
+def _expire_suspension(draft: _Draft) -> None:
+    suspension = draft.state.suspension
+    if suspension is not None and suspension.until is not None and suspension.until <= draft.now:
+        draft.change(suspension=None)
+        draft.tell("application.resumed", "the suspension ended")
+
+
+def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
+    """``pending`` becomes ``current``; what ran before is superseded, or reverted when its predecessor's content is back."""
+    before = draft.state.current
+    if before is not None:
+        phase = Phase.REVERTED if pending.digest == draft.state.previous_digest else Phase.SUPERSEDED
+        draft.deployments.append(draft.ended(before, phase, pending.revision))
+        draft.tell(f"deployment.{phase}", f"{phase} by {pending.revision[:12]}", revision=before.revision)
+    started = msgspec.structs.replace(pending, phase=Phase.APPLYING, since=draft.now, message="")
+    draft.deployments.append(started)
+    draft.change(
+        current=started,
+        pending=None,
+        previous_digest=before.digest if before is not None else "",
+        touched=(),
+        announced=False,
+        settled=False,
+        deadline=draft.now + timedelta(seconds=progress_seconds),
+        attempt=0,
+        retry_at=None,
+        held="",
+    )
+
+
+# --- we looked --------------------------------------------------------------------------------------------------------------
+
+
+def _looked(draft: _Draft, looked: Looked) -> Decision:
+    state = draft.state
+    assert state.current is not None, "only current content is looked at"
+    draft.dropped += looked.dropped
+    _tell_health(draft, worst(looked.health.values()))
+    draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
+    if state.undeclared and looked.plan.empty and looked.owned == 0 and state.pending is None:
+        draft.tell("application.removed", "nothing of it is left")
+        draft.mark(Phase.SUPERSEDED, "the application is no longer declared")
+        return draft.decide(Finish())
+    if state.suspension is not None:
+        return draft.decide(Rest(state.suspension.until))
+    stage = next_stage(looked.plan, touched=state.touched, waves=looked.waves, health=looked.health)
+    if stage:
+        return _take(draft, stage) if draft.may_try() else draft.decide(Rest(state.retry_at))
+    return _settle(draft, looked)
+
+
+def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
+    """Record what we are about to do, then do it."""
+    state = draft.state
+    if state.settled:
+        _tell_drift(draft, stage)
+    elif not state.announced:
+        draft.tell("deployment.started", f"{len(stage)} steps in the first stage", steps=_listed(stage))
+        draft.change(announced=True)
+    if not state.settled and draft.current.phase == Phase.HELD:
+        draft.mark(Phase.APPLYING, "")
+    draft.entries += [_intent(step, draft.now) for step in stage]
+    touched = dict.fromkeys((*state.touched, *(step.ref.identity for step in stage if step.action != Action.REMOVE)))
+    draft.change(touched=tuple(touched))
+    return draft.decide(Take(stage))
+
+
+def _intent(step: Step, now: datetime) -> Entry:
+    return Entry(
+        environment=step.environment,
+        application=step.application,
+        ref=step.ref,
+        digest=step.manifest.digest if step.manifest is not None else "",
+        wave=step.wave,
+        state="removing" if step.action == Action.REMOVE else "intended",
+        uid=step.uid,
+        since=now,
+    )
+
+
+def _tell_drift(draft: _Draft, stage: tuple[Step, ...]) -> None:
+    since = draft.state.heals_since
+    if since is None or not timedelta(0) <= draft.now - since <= timedelta(seconds=HEALS_WINDOW_SECONDS):
+        draft.change(heals=0, heals_since=draft.now)
+    heals = draft.state.heals + 1
+    message = ", ".join(f"{step.ref} {_lost(step)}" for step in stage[:LISTED_MAX])
+    if heals > HEALS_MAX:
+        seconds = backoff_seconds(heals - HEALS_MAX)
+        message += (
+            f"; it was healed {heals} times in a short while, so somebody keeps changing it: the next try is in {seconds:.0f} s"
+        )
+        draft.change(retry_at=draft.now + timedelta(seconds=seconds))
+    draft.change(heals=heals)
+    draft.tell("drift.detected", message, steps=_listed(stage))
+
+
+def _lost(step: Step) -> str:
+    return "is missing" if step.action == Action.CREATE else "was changed"
+
+
+def _settle(draft: _Draft, looked: Looked) -> Decision:
+    """No Step may be taken now: wait for health, be held, or be healthy."""
+    health = draft.state.health
+    if looked.plan.steps or health.status not in WELL:
+        return _await_health(draft, health)
+    if looked.plan.holds:
+        return _hold(draft, looked.plan)
+    if draft.current.phase != Phase.HEALTHY:
+        draft.mark(Phase.HEALTHY, "", health)
+        draft.tell("deployment.healthy", "everything is applied and healthy")
+    draft.change(settled=True, touched=(), attempt=0, retry_at=None, approved=frozenset(), held="", announced=True)
+    return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS)))
+
+
+def _await_health(draft: _Draft, health: Health) -> Decision:
+    state = draft.state
+    late = state.deadline is not None and draft.now >= state.deadline and not state.settled
+    if health.status == HealthStatus.DEGRADED or late:
+        message = health.message or f"not healthy in time: {health.status}"
+        if draft.current.phase != Phase.FAILED or draft.current.message != message:
+            first = draft.current.phase != Phase.FAILED
+            draft.mark(Phase.FAILED, message, health)
+            if first:
+                draft.tell("deployment.failed", message, object=str(health.object or ""), lastLogLine=health.last_log_line)
+    elif not state.settled and draft.current.phase in (Phase.HELD, Phase.PENDING):
+        draft.mark(Phase.APPLYING, health.message, health)
+    return draft.decide(Rest(draft.now + timedelta(seconds=SETTLE_SECONDS)))
+
+
+def _hold(draft: _Draft, plan: Plan) -> Decision:
+    message = _held_message(plan.holds)
+    if draft.state.held != plan.hash or draft.current.phase != Phase.HELD:
+        draft.mark(Phase.HELD, message, draft.state.health, plan.holds[0].object)
+        draft.tell(
+            "deployment.held",
+            message,
+            hash=plan.hash,
+            holds=[
+                {"object": str(hold.object or ""), "reason": hold.reason, "liftedBy": hold.lifted_by}
+                for hold in plan.holds[:LISTED_MAX]
+            ],
+        )
+    draft.change(held=plan.hash, attempt=0, retry_at=None)
+    return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS)))
+
+
+def _held_message(holds: tuple[Hold, ...]) -> str:
+    reasons = dict.fromkeys(hold.reason for hold in holds)
+    objects = ", ".join(str(hold.object) for hold in holds[:5] if hold.object is not None)
+    more = f" and {len(holds) - 5} more" if len(holds) > 5 else ""
+    return f"{'; '.join(list(reasons)[:3])} ({objects}{more})"
+
+
+def _tell_health(draft: _Draft, health: Health) -> None:
+    before = draft.state.health
+    if before.status != health.status and draft.state.settled:
+        draft.tell(
+            "health.changed", health.message or f"{before.status} → {health.status}", before=before.status, after=health.status
+        )
+    draft.change(health=health)
+    # Messages of a progressing object (counts, ages) change all the time; the record wants what people act on.
+    if draft.current.health != health.status:
+        failed = draft.current.phase in (Phase.FAILED, Phase.HELD)
+        draft.mark(draft.current.phase, draft.current.message if failed else health.message, health)
+
+
+# --- we acted ---------------------------------------------------------------------------------------------------------------
+
+
+def _took(draft: _Draft, took: Took) -> Decision:
+    state = draft.state
+    failures: list[Failed] = []
+    for taken, outcome in zip(took.steps, took.outcomes, strict=True):
+        match outcome:
+            case Applied():
+                _applied(draft, taken, outcome)
+            case Failed():
+                failures.append(outcome)
+                draft.tell("step.failed", f"{taken.action} {taken.ref}: {outcome.message}", remedy=outcome.remedy)
+    if not failures:
+        draft.change(attempt=0)
+        if state.settled:
+            draft.tell("drift.healed", ", ".join(str(taken.ref) for taken in took.steps[:LISTED_MAX]))
+        return draft.decide(Look())
+    first = failures[0]
+    message = f"{first.ref}: {first.message}" + (f". {first.remedy}" if first.remedy else "")
+    lasting = not all(failure.transient for failure in failures)
+    return _fail(draft, message, first.ref, blame=(lasting and not state.settled) or state.attempt + 1 >= PATIENCE_ATTEMPTS)
+
+
+def _applied(draft: _Draft, taken: Step, outcome: Applied) -> None:
+    draft.tell("step.applied", f"{taken.action} {taken.ref}", action=taken.action)
+    if taken.action == Action.REMOVE:
+        draft.dropped.append(taken.ref)
+        return
+    draft.entries.append(msgspec.structs.replace(_intent(taken, draft.now), state="applied", uid=outcome.uid))
+
+
+def _stumbled(draft: _Draft, stumbled: Stumbled) -> Decision:
+    if draft.state.current is None:
+        return draft.decide(Rest(draft.now + timedelta(seconds=SETTLE_SECONDS)))
+    if stumbled.transient:
+        draft.change(health=Health(HealthStatus.UNKNOWN, stumbled.message), sync="unknown")
+    # A target that does not answer says nothing about what runs there, so a settled Deployment is not called failed for it.
+    patient = stumbled.transient and (draft.state.settled or draft.state.attempt + 1 < PATIENCE_ATTEMPTS)
+    return _fail(draft, stumbled.message, stumbled.object, blame=not patient)
+
+
+def _fail(draft: _Draft, message: str, object_: ObjectRef | None, *, blame: bool) -> Decision:
+    """Back off; ``blame`` the Deployment where the failure is its own or has lasted."""
+    attempt = draft.state.attempt + 1
+    retry_at = draft.now + timedelta(seconds=backoff_seconds(attempt))
+    draft.change(attempt=attempt, retry_at=retry_at)
+    if blame:
+        if draft.current.phase != Phase.FAILED:
+            draft.tell("deployment.failed", message, object=str(object_ or ""))
+        draft.mark(Phase.FAILED, message, draft.state.health, object_)
+    elif draft.current.message != message:
+        draft.mark(draft.current.phase, message, draft.state.health, object_)
+    return draft.decide(Rest(retry_at))
+
+
+def _listed(stage: tuple[Step, ...]) -> list[dict[str, Any]]:
+    return [
+        {"action": step.action, "object": str(step.ref), "fields": [c.path for c in step.changes[:LISTED_MAX]]}
+        for step in stage[:LISTED_MAX]
+    ]
+
+
+# --- the draft of a decision ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Draft:
+    """The Decision as it is being made. Everything here ends up in one atomic write."""
+
+    key: Key
+    state: Reconciliation
+    now: datetime
+    events: list[Event] = field(default_factory=list)
+    deployments: list[Deployment] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    dropped: list[ObjectRef] = field(default_factory=list)
+
+    @property
+    def current(self) -> Deployment:
+        assert self.state.current is not None
+        return self.state.current
+
+    def change(self, **fields: Any) -> None:
+        self.state = msgspec.structs.replace(self.state, **fields)
+
+    def may_try(self) -> bool:
+        retry_at = self.state.retry_at
+        if retry_at is None or self.now >= retry_at:
+            return True
+        # The wall clock jumped back: nobody waits longer than the longest back-off.
+        return retry_at - self.now > timedelta(seconds=BACKOFF_SECONDS_MAX)
+
+    def tell(self, kind: str, message: str, *, revision: str = "", **data: Any) -> None:
+        about = self.state.current or self.state.pending
+        revision = revision or (about.revision if about is not None else "")
+        self.events.append(Event(kind, self.now, message, self.key.application, self.key.environment, revision, data))
+
+    def pend(self, phase: Phase, revision: str, sequence: int, digest: str, message: str) -> None:
+        pending = Deployment(
+            application=self.key.application,
+            environment=self.key.environment,
+            revision=revision,
+            sequence=sequence,
+            phase=phase,
+            health=HealthStatus.UNKNOWN,
+            since=self.now,
+            started=self.now,
+            message=message,
+            digest=digest,
+        )
+        self.deployments.append(pending)
+        self.change(pending=pending)
+
+    def mark_pending(self, message: str) -> None:
+        pending = self.state.pending
+        if pending is not None and pending.message != message:
+            self.change(pending=msgspec.structs.replace(pending, message=message))
+            self.deployments.append(self.state.pending or pending)
+
+    def mark(self, phase: Phase, message: str, health: Health = UNKNOWN, object_: ObjectRef | None = None) -> None:
+        """``current`` as it is now; ``since`` moves only with the phase."""
+        current = self.current
+        marked = msgspec.structs.replace(
+            current,
+            phase=phase,
+            since=self.now if phase != current.phase else current.since,
+            health=health.status,
+            message=message,
+            object=health.object or object_,
+            last_log_line=health.last_log_line,
+        )
+        if marked != current:
+            self.change(current=marked)
+            self.deployments.append(marked)
+
+    def ended(self, deployment: Deployment, phase: Phase, by: str) -> Deployment:
+        return msgspec.structs.replace(deployment, phase=phase, since=self.now, superseded_by=by)
+
+    def decide(self, act: Act) -> Decision:
+        newest = {(deployment.sequence): deployment for deployment in self.deployments}
+        return Decision(
+            state=self.state,
+            act=act,
+            events=tuple(self.events),
+            deployments=tuple(newest.values()),
+            entries=tuple(self.entries),
+            dropped=tuple(self.dropped),
+        )
