@@ -41,3 +41,9 @@ class Renderer(Protocol):
     def current(self, rendered_inputs: tuple[tuple[str, str], ...], tree: Tree) -> bool:
         """True when every input has the same object id in ``tree``: nothing needs rendering."""
         ...
+
+    async def discover(self, tree: Tree) -> list[str]:
+        """The top folders of a repository without configuration that hold manifests, sorted; "" when the root itself does and no
+        folder. Raises UserError when the tree cannot be read.
+        """
+        ...

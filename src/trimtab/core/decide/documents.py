@@ -8,21 +8,17 @@ does not hide the others of its file. Lines of fields are found by reading the d
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import yaml
-from yaml.cyaml import CParser
+from yaml.cyaml import CParser  # type: ignore[attr-defined]
 from yaml.events import (
     AliasEvent,
-    DocumentEndEvent,
-    Event,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
-    SequenceStartEvent,
     StreamEndEvent,
 )
 
@@ -30,22 +26,8 @@ from trimtab.core.model.errors import Problem
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.text import escaped, one_line
 
-from . import scalars
-
-Path = tuple[str | int, ...]
-"""Keys and indices from a document's root to a field: ``("spec", "environments", 0, "name")``."""
-
-_BOM: Final = b"\xef\xbb\xbf"
-_CONTROL: Final = bytes(code for code in range(32) if code not in b"\t\n\r") + b"\x7f"
-_START: Final = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
-_SURROGATES: Final = re.compile(rb"\\\\|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_INDENTATION_REMEDY: Final = "Check the indentation, the colons and the quotes on this line and the one before"
-_REMEDIES: Final = {
-    "cannot start any token": "Put the value in quotes if it begins with a special character",
-    "mapping values are not allowed": "Put a text with a colon in quotes, or check the indentation",
-    "could not find expected ':'": "Add the colon after the key, or check the indentation",
-    "undefined alias": "Define the anchor before it is used",
-}
+from . import scalars, sources
+from .positions import Event, Path, dotted, positions
 
 
 class Document(NamedTuple):
@@ -64,33 +46,14 @@ class Documents(NamedTuple):
 
 def read(data: bytes, file: str, *, limits: Limits = DEFAULT) -> Documents:
     """The documents of a YAML or JSON file (JSON by the ending of ``file``, which otherwise only names it). Never raises."""
-    problem = _unreadable(data, file, limits)
+    problem = sources.unreadable(data, file, limits)
     if problem is not None:
         return Documents([], [problem])
-    data = _prepared(data, file)
+    data = sources.prepared(data, file)
     try:
         return Documents(list(_Builder(data, limits).documents()), [])
     except (_Wrong, yaml.YAMLError):
         return _piece_by_piece(data, file, limits)
-
-
-def line_of(data: bytes, file: str, document_line: int, path: Path) -> int:
-    """The line of the field at ``path`` in the document that starts at ``document_line``, or of what is nearest above it."""
-    if _unreadable(data, file, DEFAULT) is not None:
-        return document_line
-    best, found = 0, document_line
-    for place in _positions_at(_prepared(data, file), document_line):
-        if place.document == document_line and best < len(place.path) and place.path == path[: len(place.path)]:
-            best, found = len(place.path), place.line
-            if best == len(path):
-                break
-    return found
-
-
-def dotted(path: Path) -> str:
-    """For people: ``spec.environments[0].name``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return escaped(text.removeprefix("."))
 
 
 class _Wrong(Exception):  # noqa: N818 - never leaves this module
@@ -108,7 +71,7 @@ class _Builder:
     """Values from libyaml's events. One per stream."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
-        self._next = CParser(data).get_event
+        self._next: Callable[[], Event] = CParser(data).get_event
         self._limits = limits
         self._plain: dict[str, scalars.Scalar] = {}
         self._keys: dict[str, str] = {}  # what an unquoted key means, and the one copy of its text
@@ -144,10 +107,10 @@ class _Builder:
             raise _Wrong(f"nested deeper than {self._limits.depth} levels", event.start_mark.line, "Flatten the document")
         if event.anchor is not None:
             self._anchor(event.anchor, _OPEN)
-        value = self._mapping(depth) if kind is MappingStartEvent else self._sequence(depth)
+        made = self._mapping(depth) if kind is MappingStartEvent else self._sequence(depth)
         if event.anchor is not None:
-            self._anchor(event.anchor, value)
-        return value
+            self._anchor(event.anchor, made)
+        return made
 
     def _sequence(self, depth: int) -> list[Any]:
         values: list[Any] = []
@@ -206,7 +169,9 @@ class _Builder:
         # mappings the first wins.
         for one in reversed(merged) if isinstance(merged, list) else [merged]:
             if not isinstance(one, dict):
-                raise _Wrong('"<<" needs a mapping or a list of mappings', event.start_mark.line, 'Put "<<" in quotes if text is meant')
+                raise _Wrong(
+                    '"<<" needs a mapping or a list of mappings', event.start_mark.line, 'Put "<<" in quotes if text is meant'
+                )
             values.update(one)
 
     def _anchor(self, name: str, value: Any) -> None:
@@ -249,40 +214,11 @@ def _weight(value: Any, most: int) -> int:
     return weight
 
 
-def _unreadable(data: bytes, file: str, limits: Limits) -> Problem | None:
-    """What keeps the file from being text at all."""
-    if len(data) > limits.file_bytes:
-        text = f"the file has {len(data)} bytes; at most {limits.file_bytes} are read"
-        return Problem(text, file, remedy="Split the file, or keep generated data out of the manifests")
-    if len(data.translate(None, _CONTROL)) != len(data):
-        at = next(index for index, code in enumerate(data) if code in _CONTROL)
-        text = f"the control character \\x{data[at]:02x} is not allowed"
-        return Problem(text, file, _line_at(data, at), remedy="Remove it, or write it as an escape inside double quotes")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = f"not UTF-8: the byte \\x{data[error.start]:02x}"
-        return Problem(text, file, _line_at(data, error.start), remedy="Save the file as UTF-8")
-    return None
-
-
-def _prepared(data: bytes, file: str) -> bytes:
-    data = data.removeprefix(_BOM)
-    # JSON writes characters beyond the basic plane as two escapes, which YAML does not know.
-    return _SURROGATES.sub(_joined, data) if file.endswith(".json") and b"\\u" in data else data
-
-
-def _joined(match: re.Match[bytes]) -> bytes:
-    if match[1] is None:
-        return match[0]
-    return bytes.fromhex((match[1] + match[2]).decode()).decode("utf-16-be").encode()
-
-
 def _piece_by_piece(data: bytes, file: str, limits: Limits) -> Documents:
     """Each document by itself, so that the good ones of a bad file are still known."""
     documents: list[Document] = []
     problems: list[Problem] = []
-    for piece, line in _pieces(data):
+    for piece, line in sources.pieces(data):
         if len(documents) > limits.documents or len(problems) >= limits.problems:
             break
         try:
@@ -290,126 +226,20 @@ def _piece_by_piece(data: bytes, file: str, limits: Limits) -> Documents:
         except _Wrong as wrong:
             problems.append(_first_of_two(piece, line, wrong, file))
         except yaml.YAMLError as error:
-            problems.append(_complaint(error, piece, line, file))
+            problems.append(sources.complaint(error, piece, line, file))
     if not problems:
         problems.append(Problem(f"the file has more than {limits.documents} documents", file, 1, remedy="Split the file"))
     return Documents(documents, problems)
-
-
-def _pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """The file cut before each ``---``, with the number of lines before each piece."""
-    starts = [match.start() for match in _START.finditer(data)]
-    line, last = 0, 0
-    for at in [*starts, len(data)]:
-        if at > last or at == len(data):
-            piece = data[last:at]
-            yield piece, line
-            line += piece.count(b"\n")
-            last = at
 
 
 def _first_of_two(piece: bytes, line: int, wrong: _Wrong, file: str) -> Problem:
     if not wrong.duplicate:
         return Problem(wrong.message, file, line + wrong.line + 1, remedy=wrong.remedy)
     seen: dict[tuple[int, Path], int] = {}
-    for place in _positions(piece):
+    for place in positions(piece):
         if place.is_key and (place.document, place.path) in seen:
             first = line + seen[place.document, place.path]
             text = f"{wrong.message}, first at line {first}"
             return Problem(text, file, line + place.line, dotted(place.path), wrong.remedy)
         seen.setdefault((place.document, place.path), place.line)
     return Problem(wrong.message, file, line + wrong.line + 1, remedy=wrong.remedy)
-
-
-def _complaint(error: yaml.YAMLError, piece: bytes, line: int, file: str) -> Problem:
-    """What libyaml says, in one line, at the right line, with a remedy."""
-    if isinstance(error, yaml.reader.ReaderError):
-        at = line + _line_at(piece, int(error.position))
-        return Problem(f"unreadable text: {one_line(str(error.reason))}", file, at, remedy="Remove the character from this line")
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return Problem(f"not YAML: {one_line(str(error))}", file, line + 1, remedy=_INDENTATION_REMEDY)
-    mark = error.problem_mark or error.context_mark
-    at = mark.line if mark is not None else 0
-    rows = piece.split(b"\n", at + 1)
-    row = rows[at] if at < len(rows) else b""
-    if b"\t" in row[: len(row) - len(row.lstrip())]:
-        return Problem("not YAML: a tab where only spaces may indent", file, line + at + 1, remedy="Use spaces for indentation")
-    text = one_line(": ".join(part for part in (error.context, error.problem) if part))
-    remedy = next((remedy for words, remedy in _REMEDIES.items() if words in text), _INDENTATION_REMEDY)
-    return Problem(f"not YAML: {text}", file, line + at + 1, remedy=remedy)
-
-
-def _line_at(data: bytes, offset: int) -> int:
-    return data.count(b"\n", 0, offset) + 1
-
-
-class _Place(NamedTuple):
-    """A field: ``document`` is the line at which its document starts, ``line`` its own; ``is_key`` sets it off from list items."""
-
-    document: int
-    path: Path
-    line: int
-    is_key: bool
-
-
-def _positions_at(data: bytes, document_line: int) -> Iterator[_Place]:
-    """The places of the piece that holds the line, counted from the start of the file."""
-    for piece, line in _pieces(data):
-        if line < document_line <= line + piece.count(b"\n") + 1:
-            for place in _positions(piece):
-                yield place._replace(document=place.document + line, line=place.line + line)
-
-
-def _positions(data: bytes) -> Iterator[_Place]:
-    """Every field with its line, in order, as far as the text can be read. Merged keys stand where they were written."""
-    following = CParser(data).get_event
-    try:
-        following()
-        while not isinstance(following(), StreamEndEvent):
-            yield from _positions_of_one(following)
-    except yaml.YAMLError:
-        return
-
-
-def _positions_of_one(following: Any) -> Iterator[_Place]:
-    start = 0
-    stack: list[tuple[Path, list[Any]]] = []  # the path of each open node, and [index | None, waiting key | None]
-    while not isinstance(event := following(), DocumentEndEvent):
-        if isinstance(event, MappingEndEvent | SequenceEndEvent):
-            stack.pop()
-            continue
-        line = event.start_mark.line + 1
-        start = start or line
-        path: Path = ()
-        if stack:
-            above, state = stack[-1]
-            if state[0] is not None:
-                path = (*above, state[0])
-                state[0] += 1
-                yield _Place(start, path, line, is_key=False)
-            elif state[1] is None:
-                key = _key_text(event)
-                state[1] = key
-                path = (*above, key)
-                yield _Place(start, path, line, is_key=key != "<<")
-                if isinstance(event, ScalarEvent | AliasEvent):
-                    continue
-            else:
-                path = (*above, state[1])
-                state[1] = None
-        if isinstance(event, MappingStartEvent):
-            stack.append((path, [None, None]))
-        elif isinstance(event, SequenceStartEvent):
-            stack.append((path, [0, None]))
-
-
-def _key_text(event: Event) -> str:
-    """The key as the builder has it; what the builder refuses has no place of its own."""
-    if not isinstance(event, ScalarEvent):
-        return ""
-    try:
-        if event.tag is not None:
-            return scalars.key(scalars.tagged(event.tag, event.value))
-        return scalars.key(scalars.plain(event.value)) if event.implicit[0] else str(event.value)
-    except scalars.ScalarError:
-        return ""

@@ -137,14 +137,13 @@ def _json_number(number: float) -> int | float:
 
 def _float_key(number: float) -> str:
     """Go's FormatFloat(f, 'g', -1, 32), the way in which sigs.k8s.io/yaml writes a number that is a key."""
-    try:
-        wanted = struct.pack("f", number)
-    except OverflowError:
-        return ".inf" if number > 0 else "-.inf"
-    digits = next(p for p in range(18) if p == 17 or struct.pack("f", float(f"{number:.{p}e}")) == wanted)
+    if abs(number) > 3.4e38:
+        raise ScalarError("a key is a number that is too large")
+    wanted = struct.pack("f", number)
+    digits = next(digits for digits in range(18) if digits == 17 or struct.pack("f", float(f"{number:.{digits}e}")) == wanted)
     mantissa, _, exponent = f"{number:.{digits}e}".partition("e")
     power = int(exponent)
-    if -4 <= power < 21 and power < 6:
+    if -4 <= power < 6:
         return f"{float(f'{mantissa}e{power}'):.{max(digits - power, 0)}f}"
     return f"{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
 
