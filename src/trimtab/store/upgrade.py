@@ -1,0 +1,81 @@
+"""Brings the schema of a database file to the one this program knows, at every start.
+
+A file of an older schema is copied beside itself first; then all migrations run in one transaction. A file of a newer schema
+is refused: an older program must not guess. Alembic is only imported when there is something to do, as it costs a fifth of a
+second.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Connection
+
+from trimtab.core.model.errors import UserError
+
+from .failures import REBUILT
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(connection: Connection, path: Path, *, migrations: Path = MIGRATIONS) -> None:
+    """``connection`` is to ``path``, outside a transaction. Raises UserError when the file is newer or somebody else's."""
+    versions = known(migrations)
+    version = current(connection, path)
+    if version == versions[-1]:
+        return
+    if version and version not in versions:
+        raise UserError(
+            f"store: {path} was written by a newer Trimtab (schema {version}; this one knows up to {versions[-1]})",
+            remedy=f"Run the newer Trimtab, or move {path.name} away and start again. {REBUILT}",
+        )
+    if version:
+        _copy(connection, path, version)
+    with connection.begin():
+        _migrate(connection, migrations)
+
+
+def known(migrations: Path = MIGRATIONS) -> list[str]:
+    """The schema versions that this program knows, oldest first, from the names of the migrations (``v0001_first.py``)."""
+    return sorted(file.name[1:5] for file in (migrations / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def current(connection: Connection, path: Path) -> str:
+    """The schema version of a file, "" for a new one."""
+    with connection.begin():
+        tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+        if "alembic_version" in tables:
+            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
+    if tables:
+        raise UserError(
+            f"store: {path} is a database of another program",
+            remedy="Give the server a data directory of its own with --data",
+        )
+    return ""
+
+
+def _copy(connection: Connection, path: Path, version: str) -> None:
+    """A whole and consistent copy, readable by its owner only; it appears under its name once it is complete."""
+    copy = path.with_name(f"{path.name}.schema-{version}")
+    part = copy.with_name(copy.name + ".part")
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    source = cast("sqlite3.Connection", connection.connection.driver_connection)
+    with closing(sqlite3.connect(part)) as target:
+        source.backup(target)
+    part.replace(copy)
+
+
+def _migrate(connection: Connection, migrations: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
