@@ -33,7 +33,8 @@ class Inventory:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: dict[Identity, Entry] = {}
-        self._of: dict[str, set[Identity]] = {}
+        # Insertion order, not a set: what is planned must not follow the hash seed of the process.
+        self._of: dict[str, dict[Identity, None]] = {}
         for entry in entries:
             self.put(entry)
 
@@ -53,9 +54,9 @@ class Inventory:
     def put(self, entry: Entry) -> None:
         self.drop(entry.ref.identity)
         self._entries[entry.ref.identity] = entry
-        self._of.setdefault(entry.application, set()).add(entry.ref.identity)
+        self._of.setdefault(entry.application, {})[entry.ref.identity] = None
 
     def drop(self, identity: Identity) -> None:
         entry = self._entries.pop(identity, None)
         if entry is not None:
-            self._of[entry.application].discard(identity)
+            self._of[entry.application].pop(identity, None)

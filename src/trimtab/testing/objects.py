@@ -1,0 +1,175 @@
+"""The objects of a target in memory, and what can befall them: steps of an engine, and the world itself (`step=None`).
+
+Every mutation is written to a journal, with who did it and to whose object; the laws of the simulation read that and nothing
+else. An object gets healthy after a delay chosen by the seed, unless its spec says otherwise (see `targets.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Owner
+from trimtab.core.model.plan import Action, Step
+
+from .faults import Faults, moment
+from .wakes import Wakes
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Something became different. ``action`` is that of the step, "" when the world itself did it; ``application`` is who acted.
+
+    ``owner`` is whose the object was before (None: nobody's, or not there), ``uid`` that of the object that was acted on, and
+    ``digest`` that of the manifest that was applied.
+    """
+
+    time: float
+    verb: str  # created | updated | replaced | removed
+    environment: str
+    ref: ObjectRef
+    uid: str
+    action: str = ""
+    application: str = ""
+    owner: Owner | None = None
+    digest: str = ""
+
+
+@dataclass
+class World:
+    """What all Environments share. ``ready_seconds`` is between what and what an object takes to get healthy; ``echo`` tells
+    whether a watch also reports what the engine itself did, as it does on Kubernetes.
+    """
+
+    faults: Faults = field(default_factory=Faults.none)
+    installation: str = "test"
+    ready_seconds: tuple[float, float] = (0.0, 0.0)
+    echo: bool = True
+    journal: list[Mutation] = field(default_factory=list)
+    uids: int = 0
+
+    def new_uid(self) -> str:
+        self.uids += 1
+        return f"uid-{self.uids}"
+
+
+@dataclass(eq=False)
+class Thing:
+    """One object that is there."""
+
+    ref: ObjectRef
+    uid: str
+    body: Body
+    owner: Owner | None = None
+    digest: str = ""
+    ready: bool = True
+    trouble: str = ""  # why it is degraded
+    timer: asyncio.TimerHandle | None = None
+
+    def observed(self) -> Observed:
+        return Observed(self.ref, self.uid, self.body, self.owner, self.digest, {"ready": self.ready, "trouble": self.trouble})
+
+
+class Objects:
+    """Those of one Environment."""
+
+    def __init__(self, environment: str, world: World) -> None:
+        self.environment = environment
+        self.world = world
+        self.there: dict[Identity, Thing] = {}
+        self.wakes: Wakes[Key] = Wakes(world.faults, "target.wake")
+
+    def put(self, step: Step, manifest: Manifest) -> str:
+        """Make it as the step says; nothing changes where it is so already. The uid it has now."""
+        owner = Owner(self.world.installation, self.environment, step.application)
+        found = self.there.get(step.ref.identity)
+        if found is None or (step.action is Action.REPLACE and found.uid == step.uid):
+            return self._make(step, manifest, owner, found)
+        if (found.body, found.owner, found.digest) == (manifest.body, owner, manifest.digest):
+            return found.uid
+        self._record("updated", found, step, digest=manifest.digest)
+        moved = found.body != manifest.body
+        found.body, found.owner, found.digest = manifest.body, owner, manifest.digest
+        if moved:
+            self._start(found)
+        self._wake(owner, step)
+        return found.uid
+
+    def drop(self, thing: Thing, step: Step | None) -> None:
+        _stop(thing)
+        del self.there[thing.ref.identity]
+        self._record("removed", thing, step)
+        self._wake(thing.owner, step)
+
+    def plant(self, ref: ObjectRef, body: Body) -> None:
+        """An object that is nobody's appears."""
+        assert ref.identity not in self.there, f"{ref} is there already"
+        thing = Thing(ref, self.world.new_uid(), body)
+        self.there[ref.identity] = thing
+        self._record("created", thing, None)
+
+    def edit(self, thing: Thing, body: Body) -> None:
+        self._record("updated", thing, None)
+        thing.body = body
+        self._wake(thing.owner, None)
+
+    def degrade(self, thing: Thing, trouble: str) -> None:
+        thing.trouble = trouble
+        self._wake(thing.owner, None)
+
+    def _make(self, step: Step, manifest: Manifest, owner: Owner, before: Thing | None) -> str:
+        made = Thing(step.ref, self.world.new_uid(), manifest.body, owner, manifest.digest)
+        if before is None:
+            self._record("created", Thing(step.ref, made.uid, made.body), step, digest=manifest.digest)
+        else:
+            _stop(before)
+            self._record("replaced", before, step, digest=manifest.digest)
+        self.there[step.ref.identity] = made
+        self._start(made)
+        self._wake(owner, step)
+        return made.uid
+
+    def _start(self, thing: Thing) -> None:
+        """Let it get healthy, or not."""
+        _stop(thing)
+        spec = spec_of(thing.body)
+        thing.trouble = str(spec.get("fails", ""))
+        thing.ready = False
+        if thing.trouble or spec.get("never") == "ready":
+            return
+        shortest, longest = self.world.ready_seconds
+        if longest <= 0:
+            thing.ready = True
+            return
+        delay = self.world.faults.random.uniform(shortest, longest)
+        thing.timer = asyncio.get_running_loop().call_later(delay, self._become_ready, thing)
+
+    def _become_ready(self, thing: Thing) -> None:
+        thing.ready = True
+        thing.timer = None
+        self._wake(thing.owner, None)
+
+    def _wake(self, owner: Owner | None, step: Step | None) -> None:
+        if owner is not None and (step is None or self.world.echo):
+            self.wakes.send(Key(self.environment, owner.application))
+
+    def _record(self, verb: str, before: Thing, step: Step | None, *, digest: str = "") -> None:
+        action, application = (step.action, step.application) if step else ("", "")
+        self.world.journal.append(
+            Mutation(moment(), verb, self.environment, before.ref, before.uid, str(action), application, before.owner, digest)
+        )
+        self.world.faults.note(f"target.{verb}", f"{self.environment} {before.ref} {before.uid} {action or 'world'}")
+
+
+def spec_of(body: Body) -> dict[str, Any]:
+    spec = body.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _stop(thing: Thing) -> None:
+    if thing.timer is not None:
+        thing.timer.cancel()
+        thing.timer = None

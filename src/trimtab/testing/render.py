@@ -1,0 +1,80 @@
+"""A renderer that reads JSON only: each `*.json` file below the path is one object or a list of objects.
+
+It keeps the contract that matters to an engine: the inputs are the path with its tree id, an unreadable file is a `UserError` with
+one Problem for each, equal inputs are answered from a cache that outlives the engine. ``renders`` counts what was really read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from trimtab.core.model.errors import Problem, UserError
+from trimtab.core.model.manifest import Manifest, digest
+from trimtab.core.model.names import ObjectRef
+from trimtab.ports.git import Tree
+from trimtab.ports.renderer import Rendered, RenderRequest
+
+from .faults import Faults
+
+FILE_BYTES_MAX = 1_000_000
+
+
+@dataclass
+class FakeRenderer:
+    faults: Faults = field(default_factory=Faults.none)
+    renders: int = 0
+    _cache: dict[tuple[str, str], Rendered] = field(default_factory=dict)
+
+    async def render(self, request: RenderRequest, tree: Tree) -> Rendered:
+        await self.faults.point("render:before", f"{request.application}@{request.environment}")
+        path = _clean(request.path)
+        entry = tree.entry(path)
+        if entry is None or entry.type != "tree":
+            raise UserError(f"render {request.application}: {request.path} is no directory", remedy="Correct source.path")
+        cached = self._cache.get((path, entry.id))
+        if cached is not None:
+            return msgspec.structs.replace(cached, cached=True)
+        self.renders += 1
+        manifests = tuple(_read(tree, path))
+        inputs = ((path, entry.id),)
+        rendered = Rendered(manifests, inputs, digest(sorted([*m.identity, m.digest] for m in manifests)))
+        self._cache[path, entry.id] = rendered
+        return rendered
+
+    def current(self, rendered_inputs: tuple[tuple[str, str], ...], tree: Tree) -> bool:
+        return all((entry.id if (entry := tree.entry(path)) else "") == id_ for path, id_ in rendered_inputs)
+
+
+def _read(tree: Tree, path: str) -> Iterator[Manifest]:
+    problems: list[Problem] = []
+    seen: set[object] = set()
+    for entry in tree.walk(path):
+        if entry.type != "blob" or not entry.path.endswith(".json") or entry.path.startswith(".trimtab/"):
+            continue
+        try:
+            found = msgspec.json.decode(tree.read(entry.path, bytes_max=FILE_BYTES_MAX))
+            manifests = [_manifest(body, entry.path) for body in (found if isinstance(found, list) else [found])]
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+            problems.append(Problem(f"this is not an object: {error}", entry.path, 1, remedy="Correct the file"))
+            continue
+        for manifest in manifests:
+            if manifest.identity in seen:
+                problems.append(Problem(f"{manifest.ref} is there twice", entry.path, 1, remedy="Remove one of the two"))
+            seen.add(manifest.identity)
+            yield manifest
+    if problems:
+        raise UserError(f"render {path or '.'}: {problems[0]}", problems=problems)
+
+
+def _manifest(body: dict[str, Any], file: str) -> Manifest:
+    metadata = body["metadata"]
+    ref = ObjectRef(body["apiVersion"], body["kind"], metadata.get("namespace", ""), metadata["name"])
+    return Manifest(ref, body, file, 1)
+
+
+def _clean(path: str) -> str:
+    return "" if path in ("", ".") else path.strip("/")

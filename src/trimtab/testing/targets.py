@@ -1,0 +1,176 @@
+"""A target in memory: the world that an engine under test acts on. It outlives every engine that crashes.
+
+In: the calls of the Target port, and what else befalls a world (`drift`, `delete`, `put_foreign`, `degrade`, `down`). Out: the
+port's answers and a count of the calls; every mutation is in the world's journal (`objects.py`).
+
+A manifest's spec may ask for trouble: ``{"never": "ready"}`` makes an object that never gets healthy, ``{"fails": "why"}`` one
+that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from trimtab.core.model.config import Environment
+from trimtab.core.model.errors import Problem, TransientError
+from trimtab.core.model.health import HEALTHY, Health, HealthStatus
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.ports.target import LogLine, Preview
+
+from .objects import Objects, Thing, World, spec_of
+
+LOG_LINES_MAX = 1_000
+LOG_POLL_SECONDS = 0.1
+
+Validate = Callable[[Manifest], Problem | None]
+
+
+def _valid(manifest: Manifest) -> Problem | None:
+    why = spec_of(manifest.body).get("invalid")
+    return Problem(f"{manifest.ref}: {why}", manifest.file, manifest.line, "spec.invalid") if why else None
+
+
+@dataclass
+class FakeTargets:
+    """The Targets port: one `FakeTarget` for each Environment, all in one `World`."""
+
+    world: World = field(default_factory=World)
+    validate: Validate = _valid
+    made: dict[str, FakeTarget] = field(default_factory=dict)
+
+    def get(self, name: str, environment: Environment | None = None) -> FakeTarget:
+        if name not in self.made:
+            self.made[name] = FakeTarget(name, self.world, validate=self.validate)
+        return self.made[name]
+
+
+class FakeTarget:
+    """One Environment. While ``down`` is True every call fails."""
+
+    def __init__(self, environment: str = "host", world: World | None = None, *, validate: Validate = _valid) -> None:
+        self.environment = environment
+        self.world = world or World()
+        self.objects = Objects(environment, self.world)
+        self.calls: Counter[str] = Counter()
+        self.down = False
+        self._validate = validate
+        self._lines: dict[Identity, deque[LogLine]] = {}
+
+    # The port.
+
+    async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
+        await self._before("observe")
+        there = self.objects.there
+        if scope.refs is None:
+            chosen = [thing for thing in there.values() if self._ours(thing)]
+        else:
+            chosen = [there[ref.identity] for ref in scope.refs if ref.identity in there]
+        # What is answered is what stood here at this moment, however long the answer takes.
+        answer = {thing.ref.identity: thing.observed() for thing in chosen}
+        await self.world.faults.point("target.observe:after")
+        return answer
+
+    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
+        await self._before("preview")
+        problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
+        return Preview({manifest.identity: manifest.body for manifest in manifests}, tuple(problems))
+
+    async def apply(self, step: Step, revision: str) -> Outcome:
+        await self._before("apply", str(step.ref))
+        assert step.manifest is not None, "a step to apply has a manifest"
+        found = self.objects.there.get(step.ref.identity)
+        refusal = spec_of(step.manifest.body).get("refuses")
+        if refusal:
+            return Failed(step.ref, f"apply {step.ref}: {refusal}", transient=False)
+        if found is not None and found.owner is None and step.action is not Action.ADOPT:
+            return Failed(step.ref, f"apply {step.ref}: it is there already and nobody's", "Adopt it, or choose another name")
+        uid = self.objects.put(step, step.manifest)
+        await self.world.faults.point("target.apply:after", str(step.ref))
+        return Applied(step.ref, uid)
+
+    async def remove(self, step: Step) -> Outcome:
+        await self._before("remove", str(step.ref))
+        found = self.objects.there.get(step.ref.identity)
+        if found is not None and found.uid != step.uid:
+            return Failed(step.ref, f"remove {step.ref}: expected uid {step.uid or 'none'}, found {found.uid}")
+        if found is not None:
+            self.objects.drop(found, step)
+        await self.world.faults.point("target.remove:after", str(step.ref))
+        return Applied(step.ref)
+
+    async def watch(self) -> AsyncIterator[Key]:
+        async with aclosing(self.objects.wakes.watch()) as keys:
+            async for key in keys:
+                await self._before("watch")
+                yield key
+
+    def assess(self, observed: Observed, manifest: Manifest) -> Health:
+        trouble = observed.status.get("trouble", "")
+        if trouble:
+            return Health(HealthStatus.DEGRADED, trouble, observed.ref)
+        if not observed.status.get("ready", False):
+            return Health(HealthStatus.PROGRESSING, "not ready yet", observed.ref)
+        return HEALTHY
+
+    async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
+        await self._before("logs")
+        kept = self._lines_of(ref)
+        for line in list(kept)[-lines:] if lines > 0 else []:
+            yield line
+        last = kept[-1] if kept else None
+        while follow:
+            await asyncio.sleep(LOG_POLL_SECONDS)
+            for line in _after(kept, last):
+                yield line
+                last = line
+
+    # What else befalls a world.
+
+    def drift(self, identity: Identity, body: Body) -> None:
+        """Somebody edits an object by hand."""
+        self.objects.edit(self.objects.there[identity], body)
+
+    def delete(self, identity: Identity) -> None:
+        """Somebody deletes an object by hand."""
+        self.objects.drop(self.objects.there[identity], None)
+
+    def degrade(self, identity: Identity, trouble: str) -> None:
+        """An object falls ill ("" cures it)."""
+        self.objects.degrade(self.objects.there[identity], trouble)
+
+    def put_foreign(self, ref: ObjectRef, body: Body) -> None:
+        """Somebody makes an object that is not ours. Nothing may ever touch it, unless its adoption is declared."""
+        self.objects.plant(ref, body)
+
+    def say(self, ref: ObjectRef, text: str) -> None:
+        """An object prints a line."""
+        self._lines_of(ref).append(LogLine(ref.name, text))
+
+    async def _before(self, verb: str, detail: str = "") -> None:
+        self.calls[verb] += 1
+        await self.world.faults.point(f"target.{verb}:before", detail)
+        if self.down:
+            raise TransientError(f"{verb} in {self.environment}: the target does not answer")
+
+    def _ours(self, thing: Thing) -> bool:
+        return thing.owner is not None and thing.owner.installation == self.world.installation
+
+    def _lines_of(self, ref: ObjectRef) -> deque[LogLine]:
+        return self._lines.setdefault(ref.identity, deque(maxlen=LOG_LINES_MAX))
+
+
+def _after(kept: deque[LogLine], last: LogLine | None) -> list[LogLine]:
+    """The lines that came after ``last`` (by identity: two equal lines are two)."""
+    fresh: list[LogLine] = []
+    for line in reversed(kept):
+        if line is last:
+            break
+        fresh.append(line)
+    return fresh[::-1]
