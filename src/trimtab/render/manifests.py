@@ -112,15 +112,15 @@ def _wrong(body: Body) -> Iterator[tuple[str, Path, str]]:
         return
     if not isinstance(api_version, str) or not _API_VERSION.fullmatch(api_version):
         yield (
-            _no_text(api_version, "apiVersion"),
+            _no_text(api_version),
             ("apiVersion",),
             'Write "version" or "group/version", such as host.trimtab.dev/v1',
         )
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        yield _no_text(kind, "kind"), ("kind",), "Write the name of a kind, such as Process"
+        yield _no_text(kind), ("kind",), "Write the name of a kind, such as Process"
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
-        yield "metadata is missing or no mapping", ("metadata",), "Add metadata with a name"
+        yield "this is missing or no mapping", ("metadata",), "Add metadata with a name"
         return
     yield from _wrong_name(metadata)
     for field in ("labels", "annotations"):
@@ -133,13 +133,13 @@ def _wrong_name(metadata: Body) -> Iterator[tuple[str, Path, str]]:
         yield "generateName makes a new object at each apply", ("metadata", "generateName"), "Give it a fixed metadata.name"
     elif not _is_name(name):
         yield (
-            _no_text(name, "metadata.name"),
+            _no_text(name),
             ("metadata", "name"),
             "Give it a name without slashes, blanks and control characters",
         )
     if namespace and not _is_name(namespace):
         remedy = "Give it the name of a namespace, or leave it out"
-        yield _no_text(namespace, "metadata.namespace"), ("metadata", "namespace"), remedy
+        yield _no_text(namespace), ("metadata", "namespace"), remedy
 
 
 def _is_name(value: object) -> bool:
@@ -153,22 +153,22 @@ def _wrong_texts(metadata: Body, field: str) -> Iterator[tuple[str, Path, str]]:
     if texts is None:
         return
     if not isinstance(texts, dict):
-        yield f"metadata.{field} is no mapping", ("metadata", field), "Write names and texts, one per line"
+        yield "this is no mapping", ("metadata", field), "Write names and texts, one per line"
         return
     for name, text in texts.items():
         if not isinstance(text, str):
-            yield f'the value of "{escaped(name)}" is no text', ("metadata", field, name), "Put the value in quotes"
+            yield f'the value of "{escaped(name)}" is not text', ("metadata", field, name), "Put the value in quotes"
         elif field == "annotations" and name in WAVE_ANNOTATIONS and not _WAVE.fullmatch(text):
             remedy = 'Write a whole number in quotes, such as "-1"'
             yield f'the wave "{escaped(text)}" is no whole number', ("metadata", field, name), remedy
 
 
-def _no_text(value: object, field: str) -> str:
+def _no_text(value: object) -> str:
     if value is None or value == "":
-        return f"{field} is missing"
+        return "this is missing"
     if not isinstance(value, str):
-        return f"{field} is no text; put it in quotes"
-    return f'{field} "{escaped(value, characters_max=80)}" is not valid'
+        return "this is not text, as YAML reads it without quotes"
+    return f'"{escaped(value, characters_max=80)}" is not valid'
 
 
 def _ref(body: Body) -> ObjectRef:
