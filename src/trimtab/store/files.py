@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from trimtab.core.model.errors import TransientError, UserError
 
-BUSY_TIMEOUT_MILLISECONDS = 5_000
-LOG_BYTES_MAX = 16 * 1024 * 1024
+SETTINGS: dict[str, str | int] = {
+    "busy_timeout": 5_000,  # milliseconds
+    "journal_mode": "WAL",
+    "synchronous": "FULL",
+    "journal_size_limit": 16 * 1024 * 1024,
+    "trusted_schema": "OFF",
+}
 
 
 def prepare(path: Path) -> None:
@@ -70,9 +74,7 @@ def gone(path: Path) -> TransientError:
 
 def _open(path: Path) -> sqlite3.Connection:
     # isolation_level=None: we begin transactions ourselves, so that statements which define tables are part of them too.
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MILLISECONDS / 1000, cached_statements=64
-    )
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         _configure(connection)
     except BaseException:
@@ -82,12 +84,5 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    settings: dict[str, Any] = {
-        "busy_timeout": BUSY_TIMEOUT_MILLISECONDS,
-        "journal_mode": "WAL",
-        "synchronous": "FULL",
-        "journal_size_limit": LOG_BYTES_MAX,
-        "trusted_schema": "OFF",
-    }
-    for name, value in settings.items():
+    for name, value in SETTINGS.items():
         connection.execute(f"PRAGMA {name} = {value}").fetchall()

@@ -42,7 +42,8 @@ class SqlStore:
     def open(cls, path: Path) -> SqlStore:
         """The store in the file ``path``, made when it is not there, its schema brought up to date. Blocks for milliseconds.
 
-        Raises UserError when the file is newer than this program, damaged, another program's, or not to be written.
+        Raises UserError when the file is newer than this program, damaged, another program's, or cannot be made; TransientError
+        when it is locked or read-only.
         """
         prepare(path)
         opened: list[Connection] = []

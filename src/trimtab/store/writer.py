@@ -133,10 +133,10 @@ class Writer:
         refused = [(job, _refusal(job.epoch, epoch)) for job in group if job.epoch != epoch]
         return [*((job, events) for (job, _), events in zip(accepted, stored, strict=True)), *refused]
 
-    def _epoch(self) -> int:
-        """That of the current Lease, -1 when nobody holds it."""
+    def _epoch(self) -> int | None:
+        """That of the current Lease, None when nobody holds it."""
         row = self._connection.execute(_LEASE).one_or_none()
-        return row.epoch if row is not None and row.holder else -1
+        return row.epoch if row is not None and row.holder else None
 
     def _operate(self, operations: list[Operation]) -> None:
         """Many rows by one statement. Order is kept within a table, where it matters, and not between tables, where it does not."""
@@ -169,8 +169,8 @@ _LEASE = select(lease.c.holder, lease.c.epoch)
 _LAST = select(counter.c.value).where(counter.c.name == EVENTS)
 
 
-def _refusal(epoch: int, current: int) -> Refused:
-    holder = f"epoch {current} holds the lease" if current >= 0 else "nobody holds the lease"
+def _refusal(epoch: int, current: int | None) -> Refused:
+    holder = f"epoch {current} holds the lease" if current is not None else "nobody holds the lease"
     return Refused(
         f"store: write under epoch {epoch}: {holder}",
         remedy="Another server works on this data; this one takes over when that one ends",

@@ -1,0 +1,124 @@
+"""Opening a file of another schema: older is copied and migrated, newer is refused, somebody else's is left alone."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from trimtab.core.model.errors import UserError
+from trimtab.store import SqlStore
+from trimtab.store.files import connect, disconnect
+from trimtab.store.schema import metadata
+from trimtab.store.upgrade import MIGRATIONS, known, upgrade
+
+SECOND = """
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE extra (id INTEGER)")
+    op.execute("{then}")
+"""
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    path = tmp_path / "trimtab.db"
+    store = SqlStore.open(path)
+    await store.lease("me", now=datetime(2026, 1, 1, tzinfo=UTC), seconds=30)
+    await store.close()
+    return path
+
+
+def second(folder: Path, then: str) -> Path:
+    """The shipped migrations and one more."""
+    migrations = folder / "migrations 100%"
+    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    (migrations / "versions" / "v0002_second.py").write_text(SECOND.format(then=then))
+    return migrations
+
+
+def migrate(path: Path, migrations: Path) -> None:
+    connection = connect(path, begin="BEGIN IMMEDIATE")
+    try:
+        upgrade(connection, path, migrations=migrations)
+    finally:
+        disconnect(connection)
+
+
+def ask(path: Path, question: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
+
+
+async def test_the_migrations_make_the_schema(path: Path) -> None:
+    """What the migrations make is what the code expects, to the column."""
+    connection = connect(path, begin="BEGIN")
+    with connection.begin():
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    disconnect(connection)
+
+
+def test_the_names_of_the_migrations_tell_the_newest() -> None:
+    """The newest version by file name is the head that alembic finds."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [known()[-1]]
+
+
+async def test_an_older_file_is_copied_and_migrated(path: Path, tmp_path: Path) -> None:
+    """An older file is migrated; a copy from before, whole and private, stays beside it."""
+    migrate(path, second(tmp_path, "INSERT INTO extra VALUES (7)"))
+    assert ask(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert ask(path, "SELECT id FROM extra") == [(7,)]
+    assert ask(path, "SELECT holder FROM lease") == [("me",)]
+    copy = path.with_name("trimtab.db.schema-0001")
+    assert ask(copy, "SELECT holder FROM lease") == [("me",)]
+    assert ask(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_migration_that_fails_changes_nothing(path: Path, tmp_path: Path) -> None:
+    """A migration that fails half-way is rolled back, tables and all; the file opens as before."""
+    with pytest.raises(Exception, match="no such table: nonsense"):
+        migrate(path, second(tmp_path, "INSERT INTO nonsense VALUES (1)"))
+    assert ask(path, "SELECT name FROM sqlite_master WHERE name = 'extra'") == []
+    assert ask(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    await SqlStore.open(path).close()
+
+
+async def test_a_newer_file_is_refused(path: Path, tmp_path: Path) -> None:
+    """A file that a newer Trimtab wrote is refused, untouched, with both versions and the remedy."""
+    migrate(path, second(tmp_path, "INSERT INTO extra VALUES (7)"))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"newer Trimtab \(schema 0002; this one knows up to 0001\)\. Run the newer Trimtab"):
+        SqlStore.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """A database with other tables in it is refused, untouched."""
+    path = tmp_path / "trimtab.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (id INTEGER)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(UserError, match="another program"):
+        SqlStore.open(path)
+    assert ask(path, "SELECT name FROM sqlite_master") == [("customers",)]
