@@ -2,6 +2,7 @@
 
     TrimtabError
     ├── UserError        the input is wrong: wait for a commit (or for corrected arguments)
+    │   └── NotFound     it names something that is not there
     ├── TransientError   the world did not answer: retry with back-off
     ├── Refused          policy or permission: say who can
     └── Bug              our own invariant broke: stop this key, keep the others going
@@ -52,6 +53,10 @@ class TrimtabError(Exception):
 
 class UserError(TrimtabError):
     """The input is wrong; trying again without a change is useless."""
+
+
+class NotFound(UserError):
+    """What was asked for by name is not there."""
 
 
 class TransientError(TrimtabError):
