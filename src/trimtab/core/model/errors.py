@@ -55,7 +55,7 @@ class UserError(TrimtabError):
     """The input is wrong; trying again without a change is useless."""
 
 
-class NotFound(UserError):
+class NotFound(UserError):  # noqa: N818
     """What was asked for by name is not there."""
 
 
