@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -95,9 +95,19 @@ class Repositories(Protocol):
         """The full id for an abbreviated id, branch or tag. Raises UserError when none or several match."""
         ...
 
-    async def note(self, repository: str, revision: Revision, line: str) -> None:
-        """Append ``line`` to the commit's note in refs/notes/trimtab (once: an equal line is not added again) and push it where
+    async def note(self, repository: str, revision: Revision, lines: tuple[str, ...]) -> None:
+        """Append ``lines`` to the commit's note in refs/notes/trimtab (once: an equal line is not added again) and push it where
         the remote permits; a remote that refuses is no error. Raises TransientError when even the mirror could not be written.
+        """
+        ...
+
+    async def propose(self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None]) -> Revision:
+        """Commit on top of ``branch`` ("" = default branch) of the remote and push it, without force: each path of ``edits`` becomes
+        the tree or blob with that id, which the mirror must have, or goes (None); "" is the root. ``author`` reads
+        ``Name <email>``. Returns the new commit, or the head itself when nothing would change. The next `fetch` sees it.
+
+        Raises UserError when an edit is impossible or the remote refuses (the remedy has the plain git commands that do the same),
+        TransientError when it does not answer or the branch keeps moving.
         """
         ...
 

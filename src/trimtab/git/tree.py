@@ -1,0 +1,79 @@
+"""The files of one commit, straight from the object database: the port's Tree over `Objects`. Links are entries, never followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trimtab.core.model.errors import UserError
+from trimtab.core.model.names import Revision
+from trimtab.ports.git import TreeEntry
+
+from .objects import LINK, SUBMODULE, Child, Objects
+from .text import shown
+
+
+class GitTree:
+    def __init__(self, repository: str, revision: Revision, root: str, objects: Objects) -> None:
+        self._repository, self._revision, self._root, self._objects = repository, revision, root, objects
+
+    @property
+    def repository(self) -> str:
+        return self._repository
+
+    @property
+    def revision(self) -> Revision:
+        return self._revision
+
+    def entry(self, path: str) -> TreeEntry | None:
+        child = self._objects.at(self._root, path)
+        return None if child is None else self._entry(path, child)
+
+    def entries(self, path: str) -> list[TreeEntry]:
+        child = self._objects.at(self._root, path)
+        if child is None or not child.is_tree:
+            raise UserError(
+                f"list {shown(path) or '.'} at {self._revision[:7]}: there is no such directory", remedy="Correct the path"
+            )
+        children = sorted(self._objects.tree(child.id).items(), key=lambda item: _bytes(item[0]))
+        return [self._entry(_join(path, name), below) for name, below in children]
+
+    def walk(self, path: str) -> Iterator[TreeEntry]:
+        child = self._objects.at(self._root, path)
+        return self._below(path, child.id) if child is not None and child.is_tree else iter(())
+
+    def read(self, path: str, *, bytes_max: int) -> bytes:
+        child = self._objects.at(self._root, path)
+        if child is None or not child.is_blob:
+            raise UserError(f"read {shown(path)} at {self._revision[:7]}: there is no such file", remedy="Correct the path")
+        size = self._objects.size(child.id)
+        if size > bytes_max:
+            raise UserError(
+                f"read {shown(path)} at {self._revision[:7]}: it has {size} bytes, more than the {bytes_max} allowed",
+                remedy="Make the file smaller",
+            )
+        return self._objects.blob(child.id)
+
+    def _below(self, path: str, tree_id: str) -> Iterator[TreeEntry]:
+        # Git's order within a tree ("a.b" before "a/") makes the whole walk sorted by path.
+        for name, child in self._objects.tree(tree_id).items():
+            if child.is_tree:
+                yield from self._below(_join(path, name), child.id)
+            else:
+                yield self._entry(_join(path, name), child)
+
+    def _entry(self, path: str, child: Child) -> TreeEntry:
+        if child.is_tree:
+            return TreeEntry(path, "tree", child.id)
+        if child.mode == LINK:
+            return TreeEntry(path, "link", child.id)
+        if child.mode == SUBMODULE:
+            return TreeEntry(path, "submodule", child.id)
+        return TreeEntry(path, "blob", child.id, self._objects.size(child.id), child.executable)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
