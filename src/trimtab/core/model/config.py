@@ -6,13 +6,16 @@ against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from .errors import Problem
+
 API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
+DEFAULT_PROJECT = "default"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")]
@@ -155,7 +158,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """All that is declared, by name. ``raw`` keeps each document as read, so the last good one can stand in for a bad one.
+    """All that is declared, by name. ``origins`` is by ``Kind/name``. The Environment `host` and the Project `default` are always there.
 
     ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are kept from before
     because what stands in Git now is wrong; ``complete`` is False while any document could not be read at all, so that something
@@ -166,7 +169,6 @@ class Configuration(msgspec.Struct, frozen=True):
     applications: dict[str, Application] = {}
     projects: dict[str, Project] = {}
     origins: dict[str, Origin] = {}
-    raw: dict[str, Any] = {}
-    problems: tuple[Any, ...] = ()
+    problems: tuple[Problem, ...] = ()
     doubtful: tuple[str, ...] = ()
     complete: bool = True

@@ -1,0 +1,197 @@
+"""What documents of the configuration say of each other: Environments and Applications that are named must be there, no circles,
+and the limits of Projects hold.
+
+In come the documents that are right in themselves and those of before; out come the documents that hold together. One that
+refers to what is not there gives way to what it declared before, or to nothing; since that can break others in turn, it is done
+until nothing moves. Each round takes at least one new document out, so it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from typing import NamedTuple
+
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, DEFAULT_PROJECT, Application, Environment, Project
+from trimtab.core.model.text import is_safe_line
+
+from .limits import glob
+from .positions import Path
+from .strict import nearest
+
+Document = Environment | Application | Project
+
+
+class Wrong(NamedTuple):
+    """A Problem without its place: ``document`` is ``Kind/name``, ``path`` the field."""
+
+    document: str
+    path: Path
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """``effective`` holds together; ``doubtful`` are those of which something else is there than what stands in Git now."""
+
+    effective: dict[str, Document]
+    doubtful: frozenset[str]
+    wrong: tuple[Wrong, ...]
+
+
+def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubtful: set[str]) -> Checked:
+    """``doubtful`` documents are wrong in themselves, and not among the ``good``."""
+    effective = {**{key: before[key] for key in doubtful if key in before}, **good}
+    new = {key: one for key, one in good.items() if isinstance(one, Application)}
+    kept = set(doubtful)
+    found: list[Wrong] = []
+    while wrong := list(_all(new, effective, good.keys() | kept)):
+        found += wrong
+        for key in {one.document for one in wrong}:
+            del new[key]
+            del effective[key]
+            kept.add(key)
+            if key in before:
+                effective[key] = before[key]
+    told = {(one.document, one.path): one for one in reversed(found)}
+    return Checked(
+        effective, frozenset(kept & effective.keys()), tuple(one for one in found if told[one.document, one.path] is one)
+    )
+
+
+def _all(new: Mapping[str, Application], effective: Mapping[str, Document], known: set[str]) -> Iterator[Wrong]:
+    for key, application in new.items():
+        for path, message, remedy in _of_one(application, effective, known):
+            yield Wrong(key, path, message, remedy)
+    yield from _circles(new, effective)
+
+
+def _of_one(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    yield from _paths(application)
+    yield from _placements(application, effective, known)
+    yield from _depends(application, effective, known)
+    yield from _project(application, effective, known)
+
+
+def _paths(application: Application) -> Iterator[tuple[Path, str, str]]:
+    """Paths and addresses that cannot be meant: they leave the repository or hold what no path has."""
+    spec = application.spec
+    texts: list[tuple[Path, str]] = [(("spec", "source", "path"), spec.source.path)]
+    texts += [(("spec", "environments", index, "path"), one.path) for index, one in enumerate(spec.environments)]
+    for path, text in texts:
+        if ".." in text.split("/"):
+            yield path, "the path leaves the repository", "Write it from the root of the repository, without .."
+        elif "\\" in text:
+            yield path, "the path has a backslash", "Write forward slashes"
+    texts += [(("spec", "source", "repository"), spec.source.repository), (("spec", "source", "revision"), spec.source.revision)]
+    texts += [(("spec", "environments", index, "revision"), one.revision) for index, one in enumerate(spec.environments)]
+    for path, text in texts:
+        if not is_safe_line(text) or text.startswith("-"):
+            yield path, "this begins with a dash or has control characters", "Write it on one line, without them"
+
+
+def _placements(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    placed = [one.name for one in application.spec.environments]
+    declared = {one.metadata.name for one in effective.values() if isinstance(one, Environment)} | {DEFAULT_ENVIRONMENT}
+    for index, placement in enumerate(application.spec.environments):
+        path: Path = ("spec", "environments", index)
+        if placement.name in placed[:index]:
+            yield (*path, "name"), f"the environment {placement.name} is there twice", "Keep one of the two"
+        if placement.name not in declared:
+            yield (*path, "name"), *_not_there("Environment", placement.name, declared, known)
+        for at, name in enumerate(placement.after):
+            if name == placement.name:
+                yield (*path, "after", at), f"{name} cannot come after itself", "Remove it"
+            elif name not in placed:
+                text = f"the Application does not run in {name}, so nothing can come after it"
+                yield (*path, "after", at), text, nearest(name, [one for one in placed if one != placement.name] or placed)
+
+
+def _depends(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    placed = {one.name for one in application.spec.environments}
+    for index, name in enumerate(application.spec.depends_on):
+        path: Path = ("spec", "dependsOn", index)
+        other = effective.get(f"Application/{name}")
+        if name == application.name:
+            yield path, f"{name} cannot depend on itself", "Remove it"
+        elif not isinstance(other, Application):
+            names = {one.name for one in effective.values() if isinstance(one, Application)} - {application.name}
+            yield path, *_not_there("Application", name, names, known)
+        elif placed.isdisjoint(one.name for one in other.spec.environments):
+            text = f"{name} runs in no environment that {application.name} runs in"
+            yield path, text, "A dependency holds within one environment: place both in it, or remove the dependency"
+
+
+def _project(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    name = application.spec.project
+    project = effective.get(f"Project/{name}")
+    if not isinstance(project, Project):
+        if name != DEFAULT_PROJECT:
+            names = {one.metadata.name for one in effective.values() if isinstance(one, Project)} | {DEFAULT_PROJECT}
+            yield ("spec", "project"), *_not_there("Project", name, names, known)
+        return
+    repository, allowed = application.spec.source.repository, project.spec.repositories
+    if repository and allowed and not any(glob(pattern, repository) for pattern in allowed):
+        yield (
+            ("spec", "source", "repository"),
+            f"the Project {name} does not allow this repository",
+            f"Allowed: {', '.join(allowed)}",
+        )
+    allowed = project.spec.environments
+    for index, placement in enumerate(application.spec.environments):
+        if allowed and not any(glob(pattern, placement.name) for pattern in allowed):
+            text = f"the Project {name} does not allow the environment {placement.name}"
+            yield ("spec", "environments", index, "name"), text, f"Allowed: {', '.join(allowed)}"
+
+
+def _not_there(kind: str, name: str, names: set[str], known: set[str]) -> tuple[str, str]:
+    if f"{kind}/{name}" in known:
+        return f"the {kind} {name} is declared, but wrong", "Correct it where it is declared"
+    return f"there is no {kind} {name}", nearest(name, names) if names else f"Declare the {kind} {name}"
+
+
+def _circles(new: Mapping[str, Application], effective: Mapping[str, Document]) -> Iterator[Wrong]:
+    """Circles of `dependsOn` and `after` together: none of their Applications could ever begin."""
+    graph = _graph(one for one in effective.values() if isinstance(one, Application))
+    while circle := _circle(graph):
+        words = " needs ".join(f"{application}@{environment}" for environment, application in circle)
+        told = set()
+        for node, following in pairwise(circle):
+            key = f"Application/{node[1]}"
+            if key in new and key not in told:
+                told.add(key)
+                yield Wrong(key, graph[node][following], f"a circle that could never begin: {words}", "Remove one of these")
+        for node in circle:
+            graph.pop(node, None)
+
+
+_Node = tuple[str, str]
+_Graph = dict[_Node, dict[_Node, Path]]
+
+
+def _graph(applications: Iterator[Application]) -> _Graph:
+    """For each (environment, application), what it waits for and the field that says so."""
+    every = list(applications)
+    graph: _Graph = {(one.name, application.name): {} for application in every for one in application.spec.environments}
+    for application in every:
+        for index, placement in enumerate(application.spec.environments):
+            waits = graph[placement.name, application.name]
+            for at, name in enumerate(placement.after):
+                waits.setdefault((name, application.name), ("spec", "environments", index, "after", at))
+            for at, name in enumerate(application.spec.depends_on):
+                waits.setdefault((placement.name, name), ("spec", "dependsOn", at))
+            waits.pop((placement.name, application.name), None)
+    return graph
+
+
+def _circle(graph: _Graph) -> list[_Node]:
+    """One circle, each node waiting for the next, the first again at the end; empty when there is none."""
+    sorter = TopologicalSorter({node: [other for other in waits if other in graph] for node, waits in graph.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
