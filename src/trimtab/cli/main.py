@@ -1,0 +1,84 @@
+"""The command `trimtab`: its list of commands, and the one place where errors become text, JSON and an exit code.
+
+Exit codes: 0 done or in sync · 1 failed · 2 usage · 3 differences found, or something is held · 130 interrupted.
+A command returns its exit code; what it raises is printed here, on the standard error as text, or with `--output json` as one JSON
+document on the standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from trimtab import __version__
+from trimtab.cli.lazy import LazyGroup, Table
+from trimtab.cli.session import COMPLETION_VARIABLE, FAILED, INTERRUPTED, USAGE, Session
+
+COMMANDS: Table = {
+    "serve": ("trimtab.cli.serve:serve", "Run the server: follow a repository and make this host as it says."),
+    "down": ("trimtab.cli.down:down", "End the server and everything that it runs."),
+    "status": ("trimtab.cli.status:status", "Where is my commit, and is it well?"),
+    "render": ("trimtab.cli.render:render", "What would be applied? Works without a server."),
+    "plan": ("trimtab.cli.plan:plan", "What would change? Works without a server."),
+    "app": ("trimtab.cli.app:app", "Look at applications, and act on them."),
+    "environment": ("trimtab.cli.environment:environment", "Look at environments."),
+    "events": ("trimtab.cli.events:events", "What has happened?"),
+    "doctor": ("trimtab.cli.doctor:doctor", "Is everything that Trimtab needs there and well?"),
+    "schema": ("trimtab.cli.schema:schema", "The JSON Schema of a kind, for editors and checks."),
+    "completion": ("trimtab.cli.completion:completion", "The completion script for a shell."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done or in sync; 1 failed; 2 usage; 3 differences found or held.",
+)
+@click.version_option(__version__, "-V", "--version", message="trimtab %(version)s")
+def root() -> None:
+    """Git says what should run; Trimtab makes it so, keeps it so, and tells what became of each commit."""
+
+
+def main() -> NoReturn:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str], session: Session | None = None) -> int:
+    """Carry out one command line and return the exit code. Prints; raises nothing but SystemExit for completion scripts."""
+    session = session or Session()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _invoke(list(arguments), session)
+        sys.stdout.flush()
+        return code
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. What is still buffered must not be flushed into the closed pipe at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        session.out.failure(error)
+        return FAILED
+
+
+def _invoke(arguments: list[str], session: Session) -> int:
+    # click's own main() would turn a closed pipe into exit code 1; it is left to completion, which ends the process itself.
+    if COMPLETION_VARIABLE in os.environ:
+        root.main(arguments, prog_name="trimtab", obj=session)
+    try:
+        with root.make_context("trimtab", arguments, obj=session) as context:
+            code = root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,81 @@
+"""How a Plan looks to people: a sign for each object, its fields below, then what is held and by whom it can be lifted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from trimtab.cli.output import BAD, COLOURS, GOOD, WAITING, Out
+from trimtab.cli.session import DIFFERENT, DONE, FAILED
+from trimtab.core.model.plan import FieldChange
+from trimtab.core.model.text import one_line
+from trimtab.core.model.views import HoldView, PlanView, StepView
+
+SIGNS = {"create": "+", "update": "~", "replace": "±", "remove": "-", "adopt": "⊕", "handover": "→"}
+VALUE_CHARACTERS_MAX = 120
+CHANGES_SHOWN_MAX = 40
+
+
+def exit_code(view: PlanView) -> int:
+    if view.errors:
+        return FAILED
+    return DIFFERENT if view.steps or view.holds else DONE
+
+
+def tell_plan(out: Out, view: PlanView) -> None:
+    if view.errors:
+        out.line("What stands in Git is wrong; nothing would be applied where it is:")
+        out.problems(view.errors)
+    where = ("", "")
+    for step in view.steps:
+        if (step.application, step.environment) != where:
+            where = (step.application, step.environment)
+            out.line(f"{step.application} in {step.environment}")
+        tell_step(out, step)
+    for hold in view.holds:
+        tell_hold(out, hold)
+    out.line(_summary(view))
+    if view.steps or view.holds:
+        out.line(f"plan {view.hash}")
+
+
+def tell_step(out: Out, step: StepView) -> None:
+    out.parts("  ", (f"{SIGNS.get(step.action, '?')} {step.action} {step.object}", COLOURS.get(step.action, "")))
+    if step.action in ("create", "remove"):
+        return
+    for change in step.changes[:CHANGES_SHOWN_MAX]:
+        tell_change(out, change)
+    if len(step.changes) > CHANGES_SHOWN_MAX:
+        out.line(f"      … and {len(step.changes) - CHANGES_SHOWN_MAX} more fields; --output json shows them all")
+
+
+def tell_change(out: Out, change: FieldChange) -> None:
+    path = one_line(change.path)
+    if change.from_ is None:
+        out.parts("      ", (f"+ {path}: {_value(change.to)}", GOOD))
+    elif change.to is None:
+        out.parts("      ", (f"- {path}: {_value(change.from_)}", BAD))
+    else:
+        out.parts("      ", (f"~ {path}: {_value(change.from_)} → {_value(change.to)}", WAITING))
+
+
+def tell_hold(out: Out, hold: HoldView) -> None:
+    subject = f"{hold.object} " if hold.object else ""
+    out.parts("  ", ("held ", WAITING), f"{subject}in {hold.application}@{hold.environment}: {one_line(hold.reason)}")
+    out.line(f"      lifted by: {one_line(hold.lifted_by)}")
+    if hold.hash:
+        out.line(f"      trimtab app approve {hold.application} {hold.hash} --environment {hold.environment}")
+
+
+def _summary(view: PlanView) -> str:
+    if not view.steps and not view.holds:
+        return "Nothing would change." if not view.errors else "Nothing else would change."
+    counts = {action: sum(step.action == action for step in view.steps) for action in SIGNS}
+    parts = [f"{count} to {'hand over' if action == 'handover' else action}" for action, count in counts.items() if count]
+    if view.holds:
+        parts.append(f"{len(view.holds)} held")
+    return ", ".join(parts) + "."
+
+
+def _value(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False), characters_max=VALUE_CHARACTERS_MAX)

@@ -1,0 +1,49 @@
+"""`trimtab serve`: the server in the foreground, until it is told to end."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--repository", metavar="URL|PATH", required=True, help="The configuration repository to follow.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    required=True,
+    envvar="TRIMTAB_DATA",
+    show_envvar=True,
+    help="Where everything is kept; made when it is missing.",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT|unix:PATH",
+    default="",
+    help="Where the API listens: a loopback address or a unix socket. Default: a socket in the data directory.",
+)
+@click.option(
+    "--poll-seconds",
+    type=click.FloatRange(0.1, 86400),
+    default=60.0,
+    show_default=True,
+    help="How often the repository is looked at without a wake.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the log on the standard error is written.",
+)
+def serve(repository: str, data: str, listen: str, poll_seconds: float, log_format: str) -> int:
+    """Run the server: follow a repository and make this host as it says. Prints `trimtab ready URL` when it serves.
+
+    It ends on SIGTERM or Ctrl-C; what it runs goes on running, and `trimtab down` ends that too.
+
+    \b
+    Example:
+      trimtab serve --repository ~/shop --data ~/.local/state/trimtab
+    """
+    from trimtab.wiring import serve as run
+
+    return run(repository=repository, data=data, listen=listen, poll_seconds=poll_seconds, log_format=log_format)
