@@ -140,14 +140,14 @@ async def test_a_note_is_appended_once_and_pushed_where_that_is_allowed() -> Non
     repositories = await mirrored()
     remote = repositories.remotes.get()
     head = remote.head()
-    await repositories.note(URL, head, "one")
-    await repositories.note(URL, head, "one")
+    await repositories.note(URL, head, ("one",))
+    await repositories.note(URL, head, ("one",))
     remote.read_only = True
-    await repositories.note(URL, head, "two")
+    await repositories.note(URL, head, ("two",))
     assert repositories.notes(URL, head) == ("one", "two")
     assert remote.notes == {head: ("one",)}
     remote.read_only = False
-    await repositories.note(URL, head, "three")
+    await repositories.note(URL, head, ("three",))
     assert remote.notes == {head: ("one", "two", "three")}
 
 

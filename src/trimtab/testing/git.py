@@ -194,11 +194,11 @@ class FakeRepositories:
             raise UserError(f"look up {abbreviation} in {repository}: {len(found)} commits begin so", remedy="Give more of it")
         return found[0]
 
-    async def note(self, repository: str, revision: Revision, line: str) -> None:
+    async def note(self, repository: str, revision: Revision, lines: tuple[str, ...]) -> None:
         await self.remotes.faults.point("git.note:before", revision[:7])
         mirror = self._mirror(repository, "note")
         noted = mirror.notes.get(revision, ())
-        mirror.notes[revision] = noted if line in noted else (*noted, line)
+        mirror.notes[revision] = noted + tuple(line for line in lines if line not in noted)
         remote = self.remotes.made.get(repository)
         if remote is not None and not remote.read_only and not remote.broken:
             pushed = remote.notes.get(revision, ())

@@ -32,6 +32,8 @@ KINDS: dict[str, str] = {
     "application.suspended": "Somebody suspended an Application, with the reason and the end.",
     "application.resumed": "A suspended Application is reconciled again.",
     "application.removed": "An Application is no longer declared and nothing of it is left.",
+    "reconcile.broken": "An error in Trimtab itself stopped one Application for a while; the others go on.",
+    "repository.accepted": "Somebody accepted a rewritten history.",
     "inventory.rebuilt": "The Inventory was read back from the target after the store had been lost.",
 }
 

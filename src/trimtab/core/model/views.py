@@ -267,6 +267,24 @@ class EnvironmentView(_View, frozen=True):
     applications: list[ApplicationRow]
 
 
+class RepositoryRow(_View, frozen=True):
+    """A followed head. ``message`` is why it does not move; ``rewritten`` is the Revision of a rewritten history that waits."""
+
+    repository: str
+    revision_expression: str
+    revision: str
+    seen: datetime | None
+    message: str
+    remedy: str
+    rewritten: str
+
+
+class RepositoriesView(_View, frozen=True):
+    """`trimtab repository list`."""
+
+    repositories: list[RepositoryRow]
+
+
 class EventsView(_View, frozen=True):
     events: list[Event]
 

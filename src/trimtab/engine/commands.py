@@ -1,0 +1,132 @@
+"""What people may ask for. Each command checks, hands the wish to the lifecycle, and says what happens now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from trimtab.core.lifecycle.state import Approved, Happening, Requested, Resumed, Suspended, Suspension
+from trimtab.core.model.config import Placement
+from trimtab.core.model.errors import NotFound, Refused, UserError
+from trimtab.core.model.event import Event
+from trimtab.core.model.names import Key, Revision
+from trimtab.core.model.views import Accepted
+from trimtab.ports.store import Writes
+
+from .engine import Engine, Session
+
+REASON_CHARACTERS_MAX = 500
+
+
+class Commands:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def wake(self, repository: str = "") -> Accepted:
+        """Fetch ``repository`` ("" = every one) now, and look again at what is on it."""
+        session = self._engine.current()
+        session.follower.wake(repository)
+        return Accepted("fetching")
+
+    async def sync(self, name: str, environment: str, who: str = "") -> Accepted:
+        """Fetch, render and look now, whatever the back-off says."""
+        session = self._engine.current()
+        for key in keys(session, name, environment):
+            session.declarer.again(key)
+            session.workers.post(key, Requested(who))
+        session.follower.wake()
+        return Accepted(f"looking at {name} now")
+
+    async def approve(self, name: str, environment: str, hash: str, who: str) -> Accepted:  # noqa: A002
+        """Lift the Holds of the plan with that hash. Raises Refused when no plan of the application has it now."""
+        session = self._engine.current()
+        for key in keys(session, name, environment):
+            made = session.world.live[key].plan
+            if made is None or made.hash != hash:
+                continue
+            if not any(hold.approvable for hold in made.holds):
+                raise Refused(
+                    f"approve {key}: nothing in this plan waits for approval", remedy=f"See: trimtab app explain {name}"
+                )
+            session.workers.post(key, Approved(hash, who))
+            return Accepted(f"{key}: {sum(hold.approvable for hold in made.holds)} held steps go ahead")
+        raise Refused(
+            f"approve {name}: no plan has the hash {hash[:80]} now; it may have changed since you looked",
+            remedy=f"See the plan that holds now: trimtab app plan {name}",
+        )
+
+    async def suspend(self, name: str, environment: str, reason: str, until: datetime | None, who: str) -> Accepted:
+        """Change nothing of it until ``until`` (None: until somebody resumes). Git is still read and drift still seen."""
+        reason = reason.strip()[:REASON_CHARACTERS_MAX]
+        if not reason:
+            raise UserError(f"suspend {name}: say why", remedy='For example: --reason "disk is being replaced"')
+        if until is not None and until <= self._engine.parts.clock.now():
+            raise UserError(f"suspend {name}: {until.isoformat()} is in the past", remedy="Name an end that is to come")
+        self._post(name, environment, Suspended(Suspension(reason, who, until)))
+        return Accepted(f"{name} is suspended" + (f" until {until.isoformat()}" if until else ""))
+
+    async def resume(self, name: str, environment: str, who: str) -> Accepted:
+        self._post(name, environment, Resumed(who))
+        return Accepted(f"{name} is reconciled again")
+
+    async def accept(self, repository: str, revision: str, who: str) -> Accepted:
+        """Follow a rewritten history from now on."""
+        session = self._engine.current()
+        session.follower.accept(repository, revision)
+        event = Event("repository.accepted", self._engine.parts.clock.now(), f"{who} accepted {revision[:12]} of {repository}")
+        await session.journal.write(Writes(events=(event,)))
+        return Accepted(f"{repository}: {revision[:12]} is followed from now on")
+
+    async def rollback(self, name: str, environment: str, revision: str, who: str) -> Accepted:
+        """Take it back by a commit: the application's path as it was at ``revision`` ("" = the deployment before this one)."""
+        session = self._engine.current()
+        key = keys(session, name, environment)[0]
+        found = session.world.application(key)
+        if found is None:
+            raise NotFound(f"roll back {name}: Git does not declare it any more", remedy="Revert that commit in Git")
+        application, placement = found
+        repository, expression = session.declarer.repository_of(key), placement.revision or application.spec.source.revision
+        target = await self._rollback_target(session, key, repository, revision)
+        path = _path(placement, application.spec.source.path)
+        entry = session.parts.repositories.tree(repository, target).entry(path)
+        if entry is None or not path:
+            raise UserError(
+                f"roll back {name}: {path or 'the whole repository'} cannot be taken back alone", remedy="Use git revert"
+            )
+        message = f"Roll back {name} to {target[:12]}\n\nRequested by {who}."
+        made = await session.parts.repositories.propose(repository, expression, message, who, {path: entry.id})
+        session.follower.wake(repository)
+        return Accepted(f"commit {made[:12]} takes {path} back to {target[:12]}")
+
+    async def _rollback_target(self, session: Session, key: Key, repository: str, revision: str) -> Revision:
+        if revision:
+            return await session.parts.repositories.expand(repository, revision)
+        rows = await session.parts.store.deployments(key=key, limit=50)
+        current = session.world.states[key].current
+        digest = current.digest if current is not None else ""
+        for row in rows:
+            if row.digest and row.digest != digest and (current is None or row.sequence < current.sequence):
+                return Revision(row.revision)
+        raise UserError(f"roll back {key}: there is no earlier deployment", remedy="Name a revision with --to")
+
+    def _post(self, name: str, environment: str, happening: Happening) -> None:
+        session = self._engine.current()
+        for key in keys(session, name, environment):
+            session.workers.post(key, happening)
+
+
+def keys(session: Session, name: str, environment: str) -> Sequence[Key]:
+    """The Keys of an application, in one Environment or in all. Raises NotFound."""
+    known = sorted({key for key, _, _ in session.world.declared()} | session.world.states.keys())
+    found = [key for key in known if key.application == name and environment in ("", key.environment)]
+    if not found:
+        names = sorted({key.application for key in known})
+        where = f" in environment {environment}" if environment else ""
+        shown = ", ".join(names[:10]) or "none"
+        raise NotFound(f"find application {name}{where}: there is none", remedy=f"Applications: {shown}")
+    return found
+
+
+def _path(placement: Placement, source: str) -> str:
+    path = (placement.path or source).strip("/")
+    return "" if path == "." else path

@@ -1,0 +1,257 @@
+"""The engine: while it holds the Lease, one Session runs; without it, it stands by. A Session is all the moving parts, joined.
+
+A Session knows nothing that the store, Git and the targets could not tell again, so it can be dropped at any line: by a crash, by
+a lost Lease, by the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+
+from trimtab.core.lifecycle.state import Decision, Finish, Reconciliation
+from trimtab.core.model.config import Configuration, Environment
+from trimtab.core.model.errors import Refused, TransientError, TrimtabError
+from trimtab.core.model.event import Event
+from trimtab.core.model.names import Key
+from trimtab.ports.clock import Chance, Clock
+from trimtab.ports.git import Repositories
+from trimtab.ports.renderer import Renderer
+from trimtab.ports.store import Loaded, Store, Writes
+from trimtab.ports.target import Targets
+
+from .declaring import Declarer
+from .following import Follower, Moved
+from .journal import Journal
+from .looking import Hands
+from .notes import Notes
+from .workers import Workers
+from .world import World
+
+LEASE_SECONDS = 15.0
+STANDBY_SECONDS = 2.0
+WATCH_RETRY_SECONDS = 1.0
+PRUNE_SECONDS = 3_600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an engine is made of. ``installation`` names this Trimtab on everything that it owns; ``holder`` this process."""
+
+    installation: str
+    holder: str
+    repository: str
+    repositories: Repositories
+    renderer: Renderer
+    targets: Targets
+    store: Store
+    clock: Clock
+    chance: Chance
+    poll_seconds: float = 60.0
+    lease_seconds: float = LEASE_SECONDS
+    keep_events_days: int = 90
+    keep_deployments: int = 100
+
+
+class Engine:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.journal = Journal(parts.store)
+        self.session: Session | None = None
+        self._started = False
+
+    @property
+    def ready(self) -> bool:
+        """True while we hold the Lease and have loaded the record."""
+        return self.session is not None
+
+    def current(self) -> Session:
+        """Raises TransientError while another process holds the Lease."""
+        if self.session is None:
+            raise TransientError("answer: this server stands by or is still starting", remedy="Ask again in a moment")
+        return self.session
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises UserError when the store cannot be used at all."""
+        try:
+            while True:
+                await self._acquire()
+                try:
+                    await self._lead()
+                except* Refused as lost:
+                    log.warning("the lease was lost: %s", lost.exceptions[0])
+                except* TransientError as failed:
+                    log.warning("start over: %s", failed.exceptions[0])
+                    await self.parts.clock.sleep(STANDBY_SECONDS)
+        finally:
+            await self._end()
+
+    async def _acquire(self) -> None:
+        parts = self.parts
+        while True:
+            try:
+                lease = await parts.store.lease(parts.holder, now=parts.clock.now(), seconds=parts.lease_seconds)
+                if lease.holder == parts.holder:
+                    self.journal.epoch = lease.epoch
+                    return
+            except TransientError as error:
+                log.warning("take the lease: %s", error)
+            await parts.clock.sleep(STANDBY_SECONDS)
+
+    async def _lead(self) -> None:
+        loaded = await self.parts.store.load()
+        if not self._started:
+            event = Event("server.started", self.parts.clock.now(), f"follows {self.parts.repository}")
+            await self.journal.write(Writes(events=(event,)))
+            self._started = True
+        session = Session(self.parts, self.journal, loaded)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._renew(), name="lease")
+                self.session = session
+                session.start(group)
+        finally:
+            self.session = None
+            await session.stop()
+
+    async def _renew(self) -> None:
+        parts = self.parts
+        renewed = parts.clock.monotonic()
+        while True:
+            await parts.clock.sleep(parts.lease_seconds / 3)
+            try:
+                lease = await parts.store.lease(parts.holder, now=parts.clock.now(), seconds=parts.lease_seconds)
+            except TransientError as error:
+                if parts.clock.monotonic() - renewed > parts.lease_seconds * 0.8:
+                    raise Refused("keep the lease: the store did not answer in time") from error
+                continue
+            if lease.holder != parts.holder or lease.epoch != self.journal.epoch:
+                raise Refused(f"keep the lease: {lease.holder} holds it now")
+            renewed = parts.clock.monotonic()
+
+    async def _end(self) -> None:
+        try:
+            if self._started:
+                await self.journal.write(Writes(events=(Event("server.stopped", self.parts.clock.now(), "ended cleanly"),)))
+            await self.parts.store.release(self.parts.holder)
+        except TrimtabError as error:
+            log.warning("end: %s", error)
+
+
+class Session:
+    """Everything that runs under one epoch of the Lease."""
+
+    def __init__(self, parts: Parts, journal: Journal, loaded: Loaded) -> None:
+        self.parts = parts
+        self.journal = journal
+        self.world = _world(parts.installation, loaded)
+        self.hands = Hands(self.world, parts.targets, journal, parts.clock)
+        self.workers = Workers(self.world, self.hands, journal, parts.clock, parts.chance, told=self._told)
+        self.notes = Notes(parts.repositories, parts.clock)
+        self.declarer = Declarer(
+            self.world,
+            parts.repositories,
+            parts.renderer,
+            self.hands,
+            journal,
+            parts.clock,
+            repository=parts.repository,
+            post=self.workers.post,
+            wake=self.workers.wake,
+        )
+        self.follower = Follower(
+            self.world,
+            parts.repositories,
+            journal,
+            parts.clock,
+            parts.chance,
+            poll_seconds=parts.poll_seconds,
+            moved=self._moved,
+        )
+        self.declarer.follower = self.follower
+        self.follower.restore(loaded.documents)
+        self._watching: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        group.create_task(self.workers.run(), name="workers")
+        group.create_task(self.notes.run(), name="notes")
+        group.create_task(self._prune(), name="retention")
+        group.create_task(self.follower.run(), name="follower")
+        self.follower.follow({self.declarer.home})
+        for state in self.world.states.values():
+            if state.current is not None:
+                self.notes.add(self.parts.repository, state.current)
+
+    async def stop(self) -> None:
+        await self.follower.stop()
+        tasks = list(self._watching.values())
+        self._watching.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _moved(self, moves: list[Moved]) -> bool:
+        again = await self.declarer.moved(moves)
+        for environment in sorted(
+            {key.environment for key in self.world.states} | {key.environment for key, _, _ in self.world.declared()}
+        ):
+            if environment not in self._watching:
+                self._watching[environment] = asyncio.create_task(self._watch(environment), name=f"watch {environment}")
+        return again
+
+    async def _watch(self, environment: str) -> None:
+        """Wakes from the target. A watch that breaks is begun again, and what it may have missed is looked at."""
+        while True:
+            try:
+                async for key in self.hands.target(environment).watch():
+                    self.workers.wake(key)
+            except TrimtabError as error:
+                log.info("watch environment %s: %s", environment, error)
+            await self.parts.clock.sleep(WATCH_RETRY_SECONDS)
+            for key in [key for key in self.world.states if key.environment == environment]:
+                self.workers.wake(key)
+
+    async def _prune(self) -> None:
+        while True:
+            before = self.parts.clock.now() - timedelta(days=self.parts.keep_events_days)
+            try:
+                await self.parts.store.prune(events_before=before, deployments_keep=self.parts.keep_deployments)
+            except TransientError as error:
+                log.warning("drop what is too old: %s", error)
+            await self.parts.clock.sleep(PRUNE_SECONDS)
+
+    def _told(self, key: Key, decision: Decision) -> None:
+        """A decision is stored: wake whom it concerns, and tell Git."""
+        for deployment in decision.deployments:
+            self.notes.add(self.declarer.repository_of(key), deployment)
+        if decision.deployments or isinstance(decision.act, Finish):
+            for other in self.world.dependants(key):
+                self.workers.wake(other)
+            released = self.world.settle_contents(key, newest=self._offered(key))
+            for application in sorted(self.world.claimants(key.environment, released)):
+                self.workers.wake(Key(key.environment, application))
+
+    def _offered(self, key: Key) -> str | None:
+        return self.declarer.offered.get(key)
+
+
+def _world(installation: str, loaded: Loaded) -> World:
+    world = World(installation, sequence=loaded.sequence)
+    for name, body in loaded.documents.items():
+        kind, _, rest = name.partition("/")
+        if kind == "configuration":
+            world.configure(msgspec.json.decode(body, type=Configuration))
+        elif kind == "environment":
+            world.kept_environments[rest] = msgspec.json.decode(body, type=Environment)
+        elif kind == "state":
+            environment, _, application = rest.partition("/")
+            world.states[Key(environment, application)] = msgspec.json.decode(body, type=Reconciliation)
+    for entry in loaded.entries:
+        world.inventories[entry.environment].put(entry)
+    return world

@@ -1,0 +1,206 @@
+"""The hands of the lifecycle: `look` asks the target and Git what is and lets `plan` decide; `take` carries Steps out.
+
+No opinion lives here. An exception of the target becomes a `Stumbled` or a `Failed`, never "there is nothing".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from trimtab.core.decide.plan import Situation, forgotten, plan
+from trimtab.core.lifecycle.state import Looked, Stumbled, Took
+from trimtab.core.model.errors import Problem, TransientError, TrimtabError
+from trimtab.core.model.event import Event
+from trimtab.core.model.health import Health, HealthStatus
+from trimtab.core.model.inventory import Entry
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.plan import Action, Failed, Outcome, Plan, Step
+from trimtab.ports.clock import Clock
+from trimtab.ports.store import Writes
+from trimtab.ports.target import Target, Targets
+
+from .journal import Journal
+from .world import Content, World
+
+STEPS_AT_ONCE_MAX = 16
+
+log = logging.getLogger(__name__)
+
+
+class Hands:
+    def __init__(self, world: World, targets: Targets, journal: Journal, clock: Clock) -> None:
+        self._world = world
+        self._targets = targets
+        self._journal = journal
+        self._clock = clock
+        self._rebuilt: dict[str, None] = {}
+        self._rebuilding: dict[str, asyncio.Lock] = {}
+
+    def target(self, environment: str) -> Target:
+        """Raises TransientError when nobody declares the Environment (it may come back), UserError when it cannot be had here."""
+        declared = self._world.environment(environment)
+        if declared is None:
+            raise TransientError(f"look at environment {environment}: it is not declared", remedy="Declare it in .trimtab/")
+        return self._targets.get(environment, declared)
+
+    async def look(self, key: Key) -> Looked | Stumbled:
+        state = self._world.states[key]
+        assert state.current is not None, "only what is current is looked at"
+        content = self._world.contents[key].get(state.current.digest)
+        if content is None:
+            return Stumbled(
+                f"the manifests of {state.current.revision[:12]} are not there any more; a new commit or a sync helps"
+            )
+        try:
+            await self.rebuild(key.environment)
+            target = self.target(key.environment)
+            situation = await self._situation(key, content, target)
+        except TrimtabError as error:
+            return Stumbled(str(error), transient=isinstance(error, TransientError))
+        if isinstance(situation, Stumbled):
+            return situation
+        return self._looked(key, content, target, situation)
+
+    async def inspect(self, key: Key, content: Content, approved: frozenset[str] = frozenset()) -> Plan | list[Problem]:
+        """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""
+        await self.rebuild(key.environment)
+        target = self.target(key.environment)
+        refs = self._refs(key, content)
+        observed = await target.observe(Scope(key.environment, refs))
+        preview = await target.preview(content.manifests)
+        if preview.problems:
+            return list(preview.problems)
+        return plan(self._describe(key, content, observed, preview.bodies, approved))
+
+    async def _situation(self, key: Key, content: Content, target: Target) -> Situation | Stumbled:
+        observed = await target.observe(Scope(key.environment, self._refs(key, content)))
+        preview = await target.preview(content.manifests)
+        if preview.problems:
+            shown = "; ".join(str(problem) for problem in preview.problems[:5])
+            return Stumbled(shown, transient=False)
+        return self._describe(key, content, observed, preview.bodies, self._world.states[key].approved)
+
+    def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
+        owned = self._world.inventories[key.environment].of(key.application).values()
+        refs = {entry.ref.identity: entry.ref for entry in owned} | {m.identity: m.ref for m in content.manifests}
+        return tuple(refs.values())
+
+    def _describe(
+        self,
+        key: Key,
+        content: Content,
+        observed: Mapping[Identity, Observed],
+        predicted: Mapping[Identity, Body],
+        approved: frozenset[str],
+    ) -> Situation:
+        world = self._world
+        environment, found, state = world.environment(key.environment), world.application(key), world.states.get(key)
+        assert environment is not None, "its target was just asked"
+        inventory = world.inventories[key.environment]
+        identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
+        sequence = state.current.sequence if state is not None and state.current is not None else world.sequence
+        return Situation(
+            key=key,
+            installation=world.installation,
+            desired=content.manifests,
+            predicted=predicted,
+            observed=observed,
+            inventory=inventory,
+            claims=world.claims(key.environment, identities),
+            doubts=world.doubts(key.environment),
+            budget=environment.spec.removal,
+            removed_elsewhere=world.removed_elsewhere(key, sequence),
+            ignore=(*environment.spec.ignore, *(found[0].spec.ignore if found else ())),
+            adopt=found[0].spec.adopt if found else False,
+            approved=approved,
+        )
+
+    def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
+        made = plan(situation)
+        held = {hold.object.identity for hold in made.holds if hold.object is not None}
+        health = {
+            manifest.identity: _assess(target, manifest, situation.observed.get(manifest.identity))
+            for manifest in content.manifests
+            if manifest.identity not in held
+        }
+        live = self._world.live[key]
+        live.plan, live.health, live.looked = made, health, self._clock.now()
+        dropped = forgotten(situation)
+        return Looked(
+            plan=made,
+            health=health,
+            waves={manifest.identity: manifest.wave for manifest in content.manifests},
+            dropped=dropped,
+            owned=len(situation.inventory.of(key.application)) - len(dropped),
+        )
+
+    async def take(self, key: Key, steps: tuple[Step, ...]) -> Took | Stumbled:
+        current = self._world.states[key].current
+        assert current is not None, "only what is current is applied"
+        try:
+            target = self.target(key.environment)
+        except TrimtabError as error:
+            return Stumbled(str(error), transient=isinstance(error, TransientError))
+        removals = sum(step.action == Action.REMOVE for step in steps)
+        if removals:
+            self._world.note_removals(key, current.sequence, removals)
+        places = asyncio.Semaphore(STEPS_AT_ONCE_MAX)
+        outcomes = await asyncio.gather(*(self._one(target, step, current.revision, places) for step in steps))
+        return Took(steps, tuple(outcomes))
+
+    async def _one(self, target: Target, step: Step, revision: str, places: asyncio.Semaphore) -> Outcome:
+        async with places:
+            try:
+                if step.action == Action.REMOVE:
+                    return await target.remove(step)
+                return await target.apply(step, revision)
+            except TrimtabError as error:
+                return Failed(step.ref, error.message, error.remedy, transient=isinstance(error, TransientError))
+            except Exception as error:
+                log.exception("%s %s", step.action, step.ref)
+                return Failed(step.ref, f"an error in Trimtab itself: {type(error).__name__}: {error}")
+
+    async def rebuild(self, environment: str) -> frozenset[str]:
+        """Once per Environment and start: take back into the inventory what the target says is ours.
+
+        Returns the Applications that were found to own something that the inventory had lost. Raises TrimtabError.
+        """
+        if environment in self._rebuilt:
+            return frozenset()
+        async with self._rebuilding.setdefault(environment, asyncio.Lock()):
+            if environment in self._rebuilt:
+                return frozenset()
+            observed = await self.target(environment).observe(Scope(environment))
+            inventory = self._world.inventories[environment]
+            lost = [one for one in observed.values() if self._ours(one, environment) and inventory.get(one.ref.identity) is None]
+            entries = tuple(_entry(one, environment) for one in lost)
+            if entries:
+                await self._journal.write(Writes(entries=entries, events=(self._rebuilt_event(environment, len(entries)),)))
+            for entry in entries:
+                inventory.put(entry)
+            self._rebuilt[environment] = None
+            return frozenset(entry.application for entry in entries)
+
+    def _ours(self, observed: Observed, environment: str) -> bool:
+        owner = observed.owner
+        return owner is not None and owner.installation == self._world.installation and owner.environment == environment
+
+    def _rebuilt_event(self, environment: str, count: int) -> Event:
+        message = f"{count} objects were found on the target that the record had lost"
+        return Event("inventory.rebuilt", self._clock.now(), message, environment=environment)
+
+
+def _assess(target: Target, manifest: Manifest, observed: Observed | None) -> Health:
+    if observed is None:
+        return Health(HealthStatus.MISSING, f"{manifest.ref} is not there", manifest.ref)
+    return target.assess(observed, manifest)
+
+
+def _entry(observed: Observed, environment: str) -> Entry:
+    assert observed.owner is not None, "only what is ours is rebuilt"
+    # The wave is not kept on the object. Removal order of a lost inventory is by name within one wave.
+    return Entry(environment, observed.owner.application, observed.ref, observed.digest, 0, "applied", observed.uid)

@@ -1,0 +1,271 @@
+"""Runs the reconcile lifecycle: for every Key at most one task, which ends when there is nothing to do.
+
+A turn is: a happening → `step` → one atomic write of state and record → the act (look, take) → its result is the next happening.
+Happenings of a Key queue up in its inbox; a wake is only a flag, so a thousand wakes cost one look. What is due later stands in a
+heap with one timer. The state in memory moves only after the write: if the store fails, the same happening is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from trimtab.core.lifecycle.gates import gates
+from trimtab.core.lifecycle.reconcile import BACKOFF_SECONDS_MAX, step
+from trimtab.core.lifecycle.state import (
+    Act,
+    Decision,
+    Finish,
+    Happening,
+    Look,
+    Reconciliation,
+    Rest,
+    Take,
+    Woken,
+)
+from trimtab.core.model.config import Application, Placement
+from trimtab.core.model.errors import Refused, TransientError
+from trimtab.core.model.event import Event
+from trimtab.core.model.names import Key
+from trimtab.ports.clock import Chance, Clock
+from trimtab.ports.store import Writes
+
+from .journal import Journal
+from .looking import Hands
+from .world import World
+
+KEYS_AT_ONCE_MAX = 32
+JITTER = 0.1
+"""Due times are spread by up to this share, so that what failed together is not tried together."""
+STORE_RETRY_SECONDS = 1.0
+BROKEN_RETRY_SECONDS = 60.0
+TIMER_SECONDS_MAX = 3_600.0
+
+log = logging.getLogger(__name__)
+
+
+class Workers:
+    def __init__(
+        self, world: World, hands: Hands, journal: Journal, clock: Clock, chance: Chance, *, told: Callable[[Key, Decision], None]
+    ) -> None:
+        """``told`` hears each decision once it is stored."""
+        self._world = world
+        self._hands = hands
+        self._journal = journal
+        self._clock = clock
+        self._chance = chance
+        self._told = told
+        self._inbox: dict[Key, deque[Happening]] = defaultdict(deque)
+        self._woken: dict[Key, None] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._due: list[tuple[float, Key]] = []
+        self._due_of: dict[Key, float] = {}
+        self._due_changed = asyncio.Event()
+        self._places = asyncio.Semaphore(KEYS_AT_ONCE_MAX)
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # --- what others may ask ------------------------------------------------------------------------------------------------
+
+    def post(self, key: Key, happening: Happening) -> None:
+        """Something happened to ``key``; it is taken in its turn, and then the key is looked at."""
+        self._inbox[key].append(happening)
+        self.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Look at ``key``. Says nothing about what happened."""
+        self._woken[key] = None
+        if key not in self._running:
+            self._running[key] = asyncio.create_task(self._run(key), name=f"worker {key}")
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    @property
+    def unrecorded(self) -> bool:
+        """True while a happening waits to be recorded."""
+        return any(self._inbox.values())
+
+    async def run(self) -> None:
+        """Wake what is due, until cancelled. Raises Refused when another holds the Lease."""
+        try:
+            while True:
+                self._due_changed.clear()
+                timer = asyncio.create_task(self._next_due())
+                done, _ = await asyncio.wait({timer, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+                timer.cancel()
+                if self._lost in done:
+                    self._lost.result()
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- one key ------------------------------------------------------------------------------------------------------------
+
+    async def _run(self, key: Key) -> None:
+        try:
+            async with self._places:
+                while self._inbox[key] or key in self._woken:
+                    await self._turn(key)
+        except Refused as refused:
+            if not self._lost.done():
+                self._lost.set_exception(refused)
+        except Exception as error:
+            await self._broken(key, error)
+        finally:
+            if not self._inbox[key]:
+                del self._inbox[key]
+            del self._running[key]
+
+    async def _turn(self, key: Key) -> None:
+        happening: Happening | None
+        if self._inbox[key]:
+            happening = self._inbox[key][0]
+            await self._decide(key, happening)
+            self._inbox[key].popleft()
+            for other in self._world.dependants(key):
+                self.wake(other)
+            return
+        happening = self._awake(key)
+        while happening is not None:
+            decision = await self._decide(key, happening)
+            # New content or a command goes first: what was decided without it is decided again.
+            happening = None if self._inbox[key] else await self._perform(key, decision.act)
+
+    def _awake(self, key: Key) -> Happening:
+        self._woken.pop(key, None)
+        state = self._world.states.get(key)
+        found = self._world.application(key)
+        if found is None or state is None or state.undeclared or state.pending is None:
+            return Woken(progress_seconds=found[0].spec.progress_deadline_seconds if found else 600)
+        return Woken(self._gates(key, state.pending.sequence, *found), found[0].spec.progress_deadline_seconds)
+
+    def _gates(self, key: Key, sequence: int, application: Application, placement: Placement) -> tuple[str, ...]:
+        after, depends_on = placement.after, application.spec.depends_on
+        asked = [Key(environment, key.application) for environment in after] + [Key(key.environment, name) for name in depends_on]
+        # The other one's news of the same commit may still be in its inbox; its state is of before that commit then.
+        news = tuple(f"waits for {other}, which is being looked at" for other in asked if self._inbox.get(other))
+        return news or gates(key, sequence, after=after, depends_on=depends_on, states=self._world.states)
+
+    async def _decide(self, key: Key, happening: Happening) -> Decision:
+        while True:
+            before = self._world.states.get(key, Reconciliation())
+            decision = step(key, before, happening, self._clock.now())
+            try:
+                await self._store(key, before, decision)
+            except TransientError as error:
+                log.warning("record %s: %s", key, error)
+                await self._clock.sleep(STORE_RETRY_SECONDS)
+                continue
+            self._adopt(key, decision)
+            return decision
+
+    async def _store(self, key: Key, before: Reconciliation, decision: Decision) -> None:
+        finished = isinstance(decision.act, Finish)
+        changed = decision.state != before or finished
+        if not (changed or decision.events or decision.entries or decision.dropped):
+            return
+        state = None if finished else msgspec.json.encode(decision.state)
+        await self._journal.write(
+            Writes(
+                events=decision.events,
+                deployments=decision.deployments,
+                entries=decision.entries,
+                dropped=tuple((key.environment, ref) for ref in decision.dropped),
+                documents=((state_document(key), state),) if changed else (),
+            )
+        )
+
+    def _adopt(self, key: Key, decision: Decision) -> None:
+        """What is stored now also holds in memory."""
+        inventory = self._world.inventories[key.environment]
+        for ref in decision.dropped:
+            inventory.drop(ref.identity)
+        for entry in decision.entries:
+            inventory.put(entry)
+        self._world.states[key] = decision.state
+        self._told(key, decision)
+        if isinstance(decision.act, Finish):
+            self._world.forget(key)
+
+    async def _perform(self, key: Key, act: Act) -> Happening | None:
+        match act:
+            case Look():
+                self._woken.pop(key, None)
+                return await self._hands.look(key)
+            case Take():
+                return await self._hands.take(key, act.steps)
+            case Rest():
+                self._schedule(key, act.due)
+                return None
+            case Finish():
+                self._due_of.pop(key, None)
+                return None
+
+    async def _broken(self, key: Key, error: Exception) -> None:
+        """An invariant of ours broke: this key rests for a while, the others go on."""
+        log.error("reconcile %s", key, exc_info=error)
+        self._inbox.pop(key, None)
+        self._woken.pop(key, None)
+        self._schedule_in(key, BROKEN_RETRY_SECONDS)
+        message = f"an error in Trimtab itself: {type(error).__name__}: {error}"
+        event = Event("reconcile.broken", self._clock.now(), message, key.application, key.environment)
+        try:
+            await self._journal.write(Writes(events=(event,)))
+        except TransientError as failed:
+            log.warning("record %s: %s", key, failed)
+        except Refused as refused:
+            if not self._lost.done():
+                self._lost.set_exception(refused)
+
+    # --- due times ----------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, key: Key, due: datetime | None) -> None:
+        if due is None:
+            self._due_of.pop(key, None)
+            return
+        seconds = (due - self._clock.now()).total_seconds()
+        # The wall clock may have jumped in between; nothing we schedule is further away than this.
+        self._schedule_in(key, min(max(seconds, 0.0), max(BACKOFF_SECONDS_MAX, TIMER_SECONDS_MAX)))
+
+    def _schedule_in(self, key: Key, seconds: float) -> None:
+        at = self._clock.monotonic() + seconds * self._chance.uniform(1.0, 1.0 + JITTER)
+        self._due_of[key] = at
+        heapq.heappush(self._due, (at, key))
+        self._due_changed.set()
+
+    async def _next_due(self) -> None:
+        now = self._clock.monotonic()
+        while self._due and self._due[0][0] <= now:
+            at, key = heapq.heappop(self._due)
+            if self._due_of.get(key) == at:
+                del self._due_of[key]
+                self.wake(key)
+        seconds = min(self._due[0][0] - now, TIMER_SECONDS_MAX) if self._due else TIMER_SECONDS_MAX
+        sleep = asyncio.create_task(self._clock.sleep(seconds))
+        changed = asyncio.create_task(self._due_changed.wait())
+        try:
+            await asyncio.wait({sleep, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            changed.cancel()
+
+    def next_try(self, key: Key) -> float | None:
+        """Seconds until ``key`` is looked at without a wake; None when nothing is scheduled."""
+        at = self._due_of.get(key)
+        return None if at is None else max(0.0, at - self._clock.monotonic())
+
+
+def state_document(key: Key) -> str:
+    return f"state/{key.environment}/{key.application}"

@@ -1,0 +1,182 @@
+"""What the engine knows right now, in memory. All of it can be made again from the store, Git and the targets.
+
+The one place where Applications of an Environment meet: who claims which object, and whose rendering is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Application, Configuration, Environment, Metadata, Placement
+from trimtab.core.model.errors import Problem
+from trimtab.core.model.health import Health
+from trimtab.core.model.inventory import Inventory
+from trimtab.core.model.manifest import Manifest, digest
+from trimtab.core.model.names import Identity, Key, Revision
+from trimtab.core.model.plan import Plan
+
+NOTHING = digest([])
+"""Digest of the content of an Application that Git declares no more."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """The rendered Manifests of one Key at one Revision. ``inputs`` as in `ports.renderer.Rendered`."""
+
+    digest: str
+    manifests: tuple[Manifest, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+
+
+GONE = Content(NOTHING)
+
+
+@dataclass
+class Live:
+    """What was seen of one Key when it was last looked at."""
+
+    plan: Plan | None = None
+    health: Mapping[Identity, Health] = field(default_factory=dict)
+    looked: datetime | None = None
+
+
+@dataclass
+class Head:
+    """One followed (repository, revision expression). ``problem`` is why it does not move ("" while all is well)."""
+
+    repository: str
+    expression: str
+    revision: Revision | None = None
+    sequence: int = 0
+    seen: datetime | None = None
+    problem: str = ""
+    remedy: str = ""
+    rewritten: Revision | None = None
+
+
+@dataclass
+class World:
+    """Mutable, and owned by the engine alone; every change happens between two awaits."""
+
+    installation: str
+    configuration: Configuration = field(default_factory=Configuration)
+    states: dict[Key, Reconciliation] = field(default_factory=dict)
+    inventories: dict[str, Inventory] = field(default_factory=lambda: defaultdict(Inventory))
+    kept_environments: dict[str, Environment] = field(default_factory=dict)
+    contents: dict[Key, dict[str, Content]] = field(default_factory=lambda: defaultdict(dict))
+    problems: dict[Key, tuple[Problem, ...]] = field(default_factory=dict)
+    heads: dict[tuple[str, str], Head] = field(default_factory=dict)
+    live: dict[Key, Live] = field(default_factory=lambda: defaultdict(Live))
+    removed: dict[tuple[str, int], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    sequence: int = 0
+    _dependants: dict[Key, set[Key]] = field(default_factory=dict)
+    _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
+    _claimed: dict[Key, frozenset[Identity]] = field(default_factory=dict)
+
+    # --- configuration ------------------------------------------------------------------------------------------------------
+
+    def environment(self, name: str) -> Environment | None:
+        declared = self.configuration.environments.get(name) or self.kept_environments.get(name)
+        if declared is None and name == DEFAULT_ENVIRONMENT:
+            return Environment(metadata=Metadata(name=DEFAULT_ENVIRONMENT))
+        return declared
+
+    def application(self, key: Key) -> tuple[Application, Placement] | None:
+        """The Application and its placement in the Key's Environment; None when Git does not declare it there."""
+        application = self.configuration.applications.get(key.application)
+        if application is None:
+            return None
+        for placement in application.spec.environments:
+            if placement.name == key.environment:
+                return application, placement
+        return None
+
+    def declared(self) -> Iterator[tuple[Key, Application, Placement]]:
+        for name, application in self.configuration.applications.items():
+            for placement in application.spec.environments:
+                yield Key(placement.name, name), application, placement
+
+    def configure(self, configuration: Configuration) -> None:
+        """From now on this is what Git declares."""
+        self.configuration = configuration
+        self._dependants = defaultdict(set)
+        for key, application, placement in self.declared():
+            for environment in placement.after:
+                self._dependants[Key(environment, key.application)].add(key)
+            for name in application.spec.depends_on:
+                self._dependants[Key(key.environment, name)].add(key)
+
+    def dependants(self, key: Key) -> list[Key]:
+        """The Keys whose gates ask about ``key``."""
+        return sorted(self._dependants.get(key, ()))
+
+    # --- contents and claims ------------------------------------------------------------------------------------------------
+
+    def offer(self, key: Key, content: Content) -> None:
+        """Content of a Revision that may become current later: from now on its objects are claimed."""
+        self.contents[key][content.digest] = content
+        self._reclaim(key)
+
+    def settle_contents(self, key: Key, newest: str | None = None) -> frozenset[Identity]:
+        """Drop contents that neither slot (nor ``newest``, being offered) uses; return the identities no longer claimed."""
+        state = self.states.get(key)
+        slots = (state.current, state.pending) if state is not None else ()
+        used = {slot.digest for slot in slots if slot is not None} | ({newest} if newest else set())
+        self.contents[key] = {name: content for name, content in self.contents[key].items() if name in used}
+        return self._reclaim(key)
+
+    def claims(self, environment: str, identities: Iterable[Identity]) -> dict[Identity, frozenset[str]]:
+        claims = self._claims[environment]
+        return {identity: frozenset(claims[identity]) for identity in identities if identity in claims}
+
+    def forget(self, key: Key) -> None:
+        self.states.pop(key, None)
+        self.problems.pop(key, None)
+        self.live.pop(key, None)
+        self.contents.pop(key, None)
+        self._reclaim(key)
+
+    def _reclaim(self, key: Key) -> frozenset[Identity]:
+        now = frozenset(manifest.identity for content in self.contents.get(key, {}).values() for manifest in content.manifests)
+        before = self._claimed.get(key, frozenset())
+        claims = self._claims[key.environment]
+        for identity in now - before:
+            claims[identity].add(key.application)
+        for identity in before - now:
+            claims[identity].discard(key.application)
+            if not claims[identity]:
+                del claims[identity]
+        self._claimed[key] = now
+        return before - now
+
+    def claimants(self, environment: str, identities: Iterable[Identity]) -> frozenset[str]:
+        claims = self._claims[environment]
+        return frozenset(name for identity in identities for name in claims.get(identity, ()))
+
+    def doubts(self, environment: str) -> tuple[str, ...]:
+        """Why an object that no longer shows up in a rendering may still be wanted."""
+        reasons = [
+            f"application {key.application} fails to render"
+            for key in sorted(self.problems)
+            if key.environment == environment and self.problems[key]
+        ]
+        if not self.configuration.complete:
+            reasons.append("some of the configuration in Git cannot be read")
+        reasons += [
+            f"{document} is wrong in Git" for document in self.configuration.doubtful if document.startswith("Application/")
+        ]
+        return tuple(reasons)
+
+    # --- the removal budget's memory ----------------------------------------------------------------------------------------
+
+    def note_removals(self, key: Key, sequence: int, count: int) -> None:
+        spent = self.removed[(key.environment, sequence)]
+        spent[key.application] = spent.get(key.application, 0) + count
+
+    def removed_elsewhere(self, key: Key, sequence: int) -> int:
+        spent = self.removed.get((key.environment, sequence), {})
+        return sum(count for application, count in spent.items() if application != key.application)
