@@ -12,6 +12,7 @@ import pytest
 
 from trimtab.cli import status as module
 from trimtab.core.model.deployment import Phase
+from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.views import DeploymentView, ProblemView, StatusView
@@ -118,14 +119,38 @@ def test_hostile_text_does_not_reach_the_terminal(line: Line) -> None:
     assert json.loads(document.out)["deployments"][0]["message"] == hostile.message, "escaped, not changed"
 
 
-def in_turn(*views: StatusView) -> Server:
-    left = list(views)
-    return Server(status=lambda _: left.pop(0) if len(left) > 1 else left[0])
+def test_a_commit_that_changed_nothing_has_nothing_to_fail(line: Line) -> None:
+    server = Server(status=view(deployment("failed", changed=False, revision=LATER)))
+    assert line("status", OURS, server=server).code == 0
+
+
+def test_without_a_commit_everything_counts(line: Line) -> None:
+    server = Server(status=view(deployment(), deployment("failed", application="blog", changed=False)))
+    assert line("status", server=server).code == 1
+
+
+def test_what_became_healthy_and_then_broke_is_a_failure(line: Line) -> None:
+    broken = deployment(health=HealthStatus.DEGRADED, object=WEB, message="exited with status 1")
+    result = line("status", OURS, server=Server(status=view(broken)))
+    assert result.code == 1
+    assert "Process/web: exited with status 1" in result.out
+
+
+def in_turn(*answers: StatusView | Exception) -> Server:
+    left = list(answers)
+
+    def answer(*_: Any) -> StatusView:
+        found = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return Server(wait_status=answer)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOKS_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
 
 
 @pytest.mark.usefixtures("quick")
@@ -148,6 +173,26 @@ class TestWaiting:
     def test_another_application_that_is_broken_does_not_spoil_a_commit(self, line: Line) -> None:
         server = in_turn(view(deployment(), deployment("failed", application="blog", changed=False)))
         assert line("status", OURS, "--wait", "healthy", server=server).code == 0
+
+    def test_without_a_commit_all_are_waited_for(self, line: Line) -> None:
+        other = deployment("applying", application="blog", changed=False)
+        server = in_turn(view(deployment(), other), view(deployment(), deployment(application="blog", changed=False)))
+        assert line("status", "--wait", "healthy", server=server).code == 0
+        assert len(server.asked) == 2
+
+    def test_what_is_healthy_only_by_name_is_not_well(self, line: Line) -> None:
+        server = in_turn(view(deployment(health=HealthStatus.PROGRESSING)))
+        assert line("status", OURS, "--wait", "healthy", server=server).code == 1
+
+    def test_a_restart_of_the_server_is_waited_out(self, line: Line) -> None:
+        gone = UserError("no server answers")
+        server = in_turn(view(seen=None), gone, TransientError("the connection broke"), view(deployment()))
+        assert line("status", OURS, "--wait", "healthy", server=server).code == 0
+
+    def test_a_server_that_never_answered_is_a_failure_at_once(self, line: Line) -> None:
+        server = in_turn(UserError("no server answers"))
+        assert line("status", OURS, "--wait", "healthy", server=server).code == 1
+        assert len(server.asked) == 1
 
 
 def commit_in(folder: Path) -> str:

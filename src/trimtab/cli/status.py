@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import click
@@ -16,11 +17,17 @@ from trimtab.cli.output import BAD, COLOURS, FULL_ID, Out, short
 from trimtab.cli.session import DIFFERENT, DONE, FAILED, Session, asks_server, current
 from trimtab.cli.times import Duration, absolute, ago, length
 from trimtab.core.model.deployment import Phase
+from trimtab.core.model.errors import TransientError, UserError
+from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.text import one_line
 from trimtab.core.model.views import DeploymentView, StatusView
 
-LOOKS_SECONDS = (0.1, 1.0)
-"""Between two looks while waiting: at first, and at most."""
+ONE_WAIT_SECONDS = 60.0
+"""How long one request waits."""
+PAUSE_SECONDS = 0.2
+"""Between two requests."""
+WELL = (HealthStatus.HEALTHY, HealthStatus.SUSPENDED)
+BROKEN = (HealthStatus.DEGRADED, HealthStatus.MISSING)
 LOCAL_GIT_SECONDS = 5.0
 
 
@@ -32,26 +39,54 @@ LOCAL_GIT_SECONDS = 5.0
 def status(commit: str, wait: str | None, timeout: timedelta) -> int:
     """Where is my commit, and is it well?
 
-    COMMIT is an id, abbreviated or not, a branch, a tag, or HEAD; without it, what is newest is shown. The exit code is 0 when
-    nothing failed or is held, 1 when something failed, 3 when something is held. With --wait it is 0 only when all is healthy,
-    and also 1 when the time is over or another commit took the place of this one.
+    COMMIT is an id, abbreviated or not, a branch, a tag, or HEAD. What counts is what the commit changed; without COMMIT the newest
+    commit is shown, and everything counts. The exit code is 0 when nothing failed or is held, 1 when something failed, 3 when
+    something is held. With --wait it is 0 only when all is healthy, and also 1 when the time is over or another commit took the place
+    of this one.
 
     \b
     Example:
       git push && trimtab status HEAD --wait healthy --timeout 60s
     """
     session = current()
-    revision = resolved(commit)
+    question = Question(resolved(commit))
+    in_time = True
     if wait is None:
-        view = session.client.status(revision)
-        session.out.show(view, lambda: tell(session.out, view, session.now()))
-        return verdict(view)
-    view, in_time = wait_for(session, revision, timeout)
+        view = session.client.status(question.commit)
+    else:
+        view, in_time = wait_for(session, question, timeout)
     session.out.show(view, lambda: tell(session.out, view, session.now()))
     if not in_time:
         click.echo(f"trimtab: not healthy after {length(timeout)}.", err=True)
         return FAILED
-    return verdict(view) or (DONE if all(one.phase is Phase.HEALTHY for one in asked_about(view)) else FAILED)
+    return question.verdict(view) or (DONE if wait is None or question.well(view) else FAILED)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked about: a commit, or with "" whatever is newest."""
+
+    commit: str
+
+    def about(self, view: StatusView) -> list[DeploymentView]:
+        """The Deployments that count: those that the commit changed."""
+        return [one for one in view.deployments if one.changed or not self.commit]
+
+    def verdict(self, view: StatusView) -> int:
+        about = self.about(view)
+        phases = {one.phase for one in about}
+        broken = any(one.phase is Phase.HEALTHY and one.health in BROKEN for one in about)
+        if Phase.FAILED in phases or broken or view.errors:
+            return FAILED
+        return DIFFERENT if Phase.HELD in phases else DONE
+
+    def well(self, view: StatusView) -> bool:
+        return all(one.phase is Phase.HEALTHY and one.health in WELL for one in self.about(view))
+
+    def answered(self, view: StatusView) -> bool:
+        """True when nothing that counts is still moving."""
+        moving = any(one.phase in (Phase.PENDING, Phase.APPLYING) for one in self.about(view))
+        return view.seen is not None and view.settled and not moving
 
 
 def resolved(commit: str) -> str:
@@ -66,31 +101,25 @@ def resolved(commit: str) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else commit
 
 
-def wait_for(session: Session, revision: str, timeout: timedelta) -> tuple[StatusView, bool]:
-    """Look until nothing moves any more; False when the time was over before."""
+def wait_for(session: Session, question: Question, timeout: timedelta) -> tuple[StatusView, bool]:
+    """Ask until nothing moves any more; False when the time was over before. The server does the waiting; a restart of it is waited
+    out as well, once it has answered.
+    """
     deadline = time.monotonic() + timeout.total_seconds()
-    pause, longest = LOOKS_SECONDS
+    view: StatusView | None = None
     while True:
-        view = session.client.status(revision)
-        if view.settled and view.seen is not None:
-            return view, True
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return view, False
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, longest)
-
-
-def asked_about(view: StatusView) -> list[DeploymentView]:
-    """The Deployments that the commit changed; all of them when it changed none."""
-    return [one for one in view.deployments if one.changed] or view.deployments
-
-
-def verdict(view: StatusView) -> int:
-    phases = {one.phase for one in asked_about(view)}
-    if Phase.FAILED in phases or view.errors:
-        return FAILED
-    return DIFFERENT if Phase.HELD in phases else DONE
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            view = session.client.wait_status(question.commit, "healthy", min(left, ONE_WAIT_SECONDS))
+        except (TransientError, UserError):
+            if view is None or left <= 0:
+                raise
+        else:
+            if question.answered(view):
+                return view, True
+            if left <= 0:
+                return view, False
+        time.sleep(min(PAUSE_SECONDS, left))
 
 
 def tell(out: Out, view: StatusView, now: datetime) -> None:

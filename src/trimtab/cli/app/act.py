@@ -52,16 +52,16 @@ def approve(name: str, plan_hash: str, environment: str) -> int:
 @click.command()
 @name_argument
 @click.option(
-    "--to", "revision", metavar="REVISION", default="", help="The revision to go back to. Default: the last healthy one."
+    "--to", "revision", metavar="REVISION", default="", help="The revision to go back to. Default: that of the deployment before."
 )
 @environment_option
 @asks_server
 def rollback(name: str, revision: str, environment: str) -> int:
-    """Go back to what ran before.
+    """Go back to what ran before, by a commit: the application's directory becomes what it was at REVISION.
 
     \b
     Example:
-      trimtab app rollback shop --environment production
+      trimtab app rollback shop --to v1.4.2
     """
     session = current()
     return _taken(session, session.client.rollback(name, environment=environment, revision=revision))

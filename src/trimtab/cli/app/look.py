@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
@@ -14,7 +15,7 @@ from trimtab.cli.session import DONE, asks_server, current, environment_option
 from trimtab.cli.status import tell_deployment
 from trimtab.cli.times import absolute, ago
 from trimtab.core.model.text import one_line
-from trimtab.core.model.views import ApplicationDetails, ApplicationsView, ApplicationView, ExplainView, HistoryView
+from trimtab.core.model.views import ApplicationDetails, ApplicationView, ExplainView, HistoryView
 
 name_argument = click.argument("name", shell_complete=applications)
 
@@ -84,8 +85,8 @@ def explain(name: str, environment: str) -> int:
       trimtab app explain shop --environment production
     """
     session = current()
-    view = session.client.explain(name, environment=environment)
-    session.out.show(view, lambda: tell_reasons(session.out, view))
+    views = session.client.explain(name, environment=environment)
+    session.out.show(views, lambda: tell_explanations(session.out, views))
     return DONE
 
 
@@ -140,6 +141,11 @@ def tell_application(out: Out, view: ApplicationView, now: datetime) -> None:
         tell_hold(out, hold)
 
 
+def tell_explanations(out: Out, views: Sequence[ExplainView]) -> None:
+    for view in views:
+        tell_reasons(out, view)
+
+
 def tell_reasons(out: Out, view: ExplainView) -> None:
     out.line(f"{view.application} in {view.environment}: {one_line(view.summary)}")
     for reason in view.reasons:
@@ -162,6 +168,3 @@ def tell_history(out: Out, view: HistoryView, now: datetime) -> None:
 
 def _place(file: str, line: int) -> str:
     return f"{file}:{line}" if file and line else file
-
-
-__all__ = ["ApplicationsView", "explain", "history", "list_", "plan", "show"]
