@@ -14,8 +14,8 @@ from .command import Git
 from .mirrors import Mirror
 
 DELAY_SECONDS = 5.0  # what the fetch brought is deployed first
-GRAPH_SECONDS = 600.0
-GC_SECONDS = 3600.0
+PAUSE_SECONDS = 900.0
+PACKS_MAX = 60  # each fetch may leave one
 TIMEOUT_SECONDS = 1800.0
 
 
@@ -26,18 +26,16 @@ class Maintenance:
         self._git, self._delay = git, delay_seconds
         self._one = asyncio.Lock()
         self._tasks: dict[Mirror, asyncio.Task[None]] = {}
-        self._graphs: dict[Mirror, float] = {}  # when the next one may be
-        self._gcs: dict[Mirror, float] = {}
+        self._due: dict[Mirror, float] = {}
 
     def moved(self, mirror: Mirror) -> None:
         """A fetch brought something."""
         now = asyncio.get_running_loop().time()
-        if mirror in self._tasks or now < self._graphs.get(mirror, now):
-            return
-        self._graphs[mirror] = now + GRAPH_SECONDS
-        task = asyncio.create_task(self._maintain(mirror))
-        self._tasks[mirror] = task
-        task.add_done_callback(lambda _: self._tasks.pop(mirror, None))
+        if mirror not in self._tasks and (now >= self._due.get(mirror, now) or _packs(mirror) > PACKS_MAX):
+            self._due[mirror] = now + PAUSE_SECONDS
+            task = asyncio.create_task(self._maintain(mirror))
+            self._tasks[mirror] = task
+            task.add_done_callback(lambda _: self._tasks.pop(mirror, None))
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
@@ -51,7 +49,7 @@ class Maintenance:
         async with self._one:
             try:
                 await self.graph(mirror)
-                await self._collect(mirror)
+                await self.collect(mirror)
             except TrimtabError:
                 return  # nobody waits for it; the next time is soon enough
 
@@ -60,15 +58,15 @@ class Maintenance:
             mirror.path, "commit-graph", "write", "--reachable", "--changed-paths", "--split", timeout_seconds=TIMEOUT_SECONDS
         )
 
-    async def _collect(self, mirror: Mirror) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._gcs.get(mirror, now):
-            return
-        self._gcs[mirror] = now + GC_SECONDS
-        await self.collect(mirror)
-
     async def collect(self, mirror: Mirror) -> None:
         """Let git pack loose objects and refs, if there are enough of them."""
-        options = ("-c", "gc.auto=3000", "-c", "gc.autoPackLimit=50")
+        options = ("-c", "gc.auto=3000", "-c", f"gc.autoPackLimit={PACKS_MAX - 10}")
         await self._git.local(mirror.path, *options, "gc", "--auto", "--quiet", timeout_seconds=TIMEOUT_SECONDS)
         mirror.objects.reopen()
+
+
+def _packs(mirror: Mirror) -> int:
+    try:
+        return sum(place.suffix == ".pack" for place in (mirror.path / "objects" / "pack").iterdir())
+    except OSError:
+        return 0

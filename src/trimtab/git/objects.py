@@ -66,12 +66,18 @@ class Objects:
         self._trees: OrderedDict[str, Mapping[str, Child]] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self.damaged = False  # something that must be there could not be read
-        self.reopen()
+        self.repository = self._open()
 
     def reopen(self) -> None:
         """Look again at which packs there are; called after whatever may have replaced them."""
         with self._lock:
-            self.repository = pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+            # Closed first: libgit2 shares open packs by path within the process, so a pack that was replaced by a sound one of the
+            # same name would otherwise go on being read as it was.
+            self.repository.free()
+            self.repository = self._open()
+
+    def _open(self) -> pygit2.Repository:
+        return pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
 
     def kind(self, object_id: str) -> str | None:
         """commit, tree, blob or tag; None when the mirror does not have it."""
@@ -126,6 +132,8 @@ class Objects:
                     return object_id
                 case "tag":
                     object_id = _field(self._read(object_id, "tag"), b"object")
+                case None:  # a ref names it, so it must be here
+                    self._broken(object_id, KeyError("missing"))
                 case _:
                     return None
         return None
