@@ -1,0 +1,100 @@
+"""The parameters of each route, with their bounds. An unknown parameter or a value out of bounds is answered with 400.
+
+They are taken from the path, from a JSON object in the body, and from the query, in this order. Their descriptions stand in
+docs/reference/api.md.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from trimtab.core.model.errors import Problem, UserError
+
+Word = Annotated[str, Meta(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Phase = Literal["", "pending", "applying", "healthy", "failed", "held", "superseded", "reverted"]
+PageSize = Annotated[int, Meta(ge=1, le=1_000)]
+Parameters = TypeVar("Parameters", bound="Nothing")
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+    """A route without parameters, and the base of those with some."""
+
+
+class Status(Nothing, frozen=True, kw_only=True):
+    commit: Word = ""
+    wait: Phase = ""
+    timeout: Annotated[float, Meta(ge=0, le=3_600)] = 60.0
+
+
+class Applications(Nothing, frozen=True, kw_only=True):
+    environment: Word = ""
+    after: Word = ""
+    limit: PageSize = 100
+
+
+class Environment(Nothing, frozen=True, kw_only=True):
+    name: Word
+
+
+class Application(Nothing, frozen=True, kw_only=True):
+    name: Word
+    environment: Word = ""
+
+
+class History(Application, frozen=True, kw_only=True):
+    limit: PageSize = 100
+
+
+class Logs(Application, frozen=True, kw_only=True):
+    object: Word = ""
+    lines: Annotated[int, Meta(ge=0, le=10_000)] = 100
+    follow: bool = False
+
+
+class Events(Nothing, frozen=True, kw_only=True):
+    after: Annotated[int, Meta(ge=0)] = 0
+    before: Annotated[int, Meta(ge=0)] | None = None
+    limit: PageSize = 100
+    application: Word = ""
+    environment: Word = ""
+    kind: Word = ""
+    revision: Word = ""
+    newest_first: bool = False
+    follow: bool = False
+
+
+class Wake(Nothing, frozen=True, kw_only=True):
+    repository: Word = ""
+
+
+class Resume(Application, frozen=True, kw_only=True):
+    who: Word = ""
+
+
+class Approve(Resume, frozen=True, kw_only=True):
+    hash: Annotated[Word, Meta(min_length=1)]
+
+
+class Suspend(Resume, frozen=True, kw_only=True):
+    reason: Annotated[Word, Meta(min_length=1)]
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class Rollback(Resume, frozen=True, kw_only=True):
+    revision: Word = ""
+
+
+def read(kind: type[Parameters], values: dict[str, Any]) -> Parameters:
+    """Raises UserError that names the parameter."""
+    try:
+        return msgspec.convert(values, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$.")
+        field = where.rstrip("`")
+        text = f"parameter {field}: {message}" if field else message
+        remedy = "docs/reference/api.md lists the parameters of each route"
+        raise UserError(text, remedy=remedy, problems=[Problem(message, field=field, remedy=remedy)]) from error
