@@ -1,0 +1,92 @@
+"""Processes that are not our children: who are they, do they live, when do they end.
+
+A pid alone names nobody, because numbers are used again. A process is recognised by its pid, the time of its start
+(proc(5), field 22 of stat) and a variable of its environment. Its end is learnt at once through a pidfd (pidfd_open(2)).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+MARK = "TRIMTAB_INSTANCE"
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks since boot; None when there is no such process, or only a zombie."""
+    try:
+        return stat_start_time(Path(f"/proc/{pid}/stat").read_text(errors="replace"))
+    except OSError:
+        return None
+
+
+def stat_start_time(text: str) -> int | None:
+    """From a line of /proc/PID/stat. The name in brackets may itself hold brackets and spaces, so count from the last one."""
+    fields = text.rpartition(")")[2].split()
+    if len(fields) < 20 or fields[0] in ("Z", "X"):
+        return None
+    return int(fields[19])
+
+
+def noted(path: Path) -> tuple[int, int] | None:
+    """(pid, start time) as a run script has noted them: its own line of /proc/self/stat."""
+    try:
+        text = path.read_text(errors="replace")
+        started = stat_start_time(text)
+        return None if started is None else (int(text.split(" ", 1)[0]), started)
+    except (OSError, ValueError):
+        return None
+
+
+def marked(pid: int, value: str) -> bool:
+    """True when the process carries our mark. An unreadable environment (another user's process) is no."""
+    try:
+        return f"{MARK}={value}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal the process group that ``pid`` leads, or the process alone when it leads none."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+
+
+class PidWatch:
+    """Calls back once when a process ends. Must be made and used inside a running loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fds: dict[int, int] = {}
+
+    def add(self, pid: int, ended: Callable[[], None]) -> None:
+        """``ended`` is called soon when the process is gone already. A pid that is watched already gets the new callback."""
+        self.remove(pid)
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            self._loop.call_soon(ended)
+            return
+        self._fds[pid] = fd
+        self._loop.add_reader(fd, self._ended, pid, ended)
+
+    def remove(self, pid: int) -> None:
+        fd = self._fds.pop(pid, None)
+        if fd is not None:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+
+    def close(self) -> None:
+        for pid in list(self._fds):
+            self.remove(pid)
+
+    def _ended(self, pid: int, ended: Callable[[], None]) -> None:
+        self.remove(pid)
+        ended()

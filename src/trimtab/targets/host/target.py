@@ -1,0 +1,292 @@
+"""The Target port on this machine. One `HostTarget` for each Environment; all share one `Host` below DATA/host.
+
+In: steps and scopes. Out: outcomes, observations (from memory and, for files, from the disk), health, logs, and keys to look at.
+Each kind has its own module; here stands only what they share: owners, records, who is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from trimtab.core.model.config import Environment
+from trimtab.core.model.errors import Problem, TransientError, UserError
+from trimtab.core.model.health import Health
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.observed import Observed, Owner, Scope
+from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.ports.clock import Chance, Clock
+from trimtab.ports.git import Contents
+from trimtab.ports.target import LogLine, Preview
+
+from . import health
+from .fileobjects import FileObjects
+from .host import Host
+from .kinds import Document, File, Process
+from .logs import lines_of
+from .parse import body, parse
+from .processes import Processes
+from .records import ObjectRecord
+from .supervisor import Info
+
+log = logging.getLogger(__name__)
+
+REVIVE_SECONDS = 1.0
+
+
+class HostTargets:
+    """All Environments of this machine. `start` before use; `close` leaves processes running; `down` ends them."""
+
+    def __init__(
+        self, data: Path, *, installation: str, contents: Contents, clock: Clock, chance: Chance, python: str = sys.executable
+    ) -> None:
+        self.host = Host(
+            data.absolute() / "host", installation=installation, contents=contents, clock=clock, chance=chance, python=python
+        )
+        self._targets: dict[str, HostTarget] = {}
+        self.processes = Processes(self.host, self._tell)
+        self.files = FileObjects(self.host, self._roots, self._tell)
+        self._reviving: asyncio.Task[None] | None = None
+
+    def get(self, name: str, environment: Environment) -> HostTarget:
+        """The same value for the same name; a changed Environment holds from now on."""
+        if name not in self._targets:
+            self._targets[name] = HostTarget(name, environment, self)
+        self._targets[name].environment = environment
+        return self._targets[name]
+
+    async def start(self) -> None:
+        """Find what runs and keep it. Raises TransientError when the directory or supervisord cannot be had."""
+        host = self.host
+        await host.open()
+        host.on_supervisor_lost = self._revive
+        host.on_refresh = self._refresh
+        await self.files.begin()
+        if self._anything_runs():
+            await host.up()
+            found = (await host.find()).values()
+            published = await self._published()
+            self.processes.begin(found, published)
+            await host.sweep()
+        host.spawn(host.refresh_for_ever())
+
+    async def close(self) -> None:
+        """Let go. What runs goes on, held by supervisord, until the next start or `down`."""
+        if self._reviving is not None:
+            self._reviving.cancel()
+        await self.processes.close()
+        await self.files.close()
+        await self.host.close()
+
+    async def down(self) -> None:
+        """End every process of ours and supervisord itself. Records stay: the next start brings it all back."""
+        await self.close()
+        await self.host.down()
+
+    def _anything_runs(self) -> bool:
+        return (
+            any(record.ref.kind != "File" for record in self.host.records.all()) or (self.host.root / "supervisord.pid").exists()
+        )
+
+    async def _published(self) -> frozenset[str]:
+        """The backends that the front gives work to; what it should hold from now on is limited to what the records name."""
+        held = await self.host.fronts.routes()
+        known = self.processes.listening()
+        self.host.fronts.load({address: tuple(held.get(address, ())) for address in known})
+        return frozenset(backend for backends in held.values() for backend in backends)
+
+    def _tell(self, environment: str, application: str) -> None:
+        target = self._targets.get(environment)
+        if target is not None:
+            target.tell(application)
+
+    def _roots(self, environment: str) -> list[Path]:
+        target = self._targets.get(environment)
+        configured = target.environment.spec.target.allowed_roots if target is not None else []
+        if configured:
+            return [Path(root) for root in configured]
+        own = self.host.root / "files" / environment
+        own.mkdir(parents=True, exist_ok=True, mode=0o755)
+        return [own]
+
+    def _refresh(self, infos: dict[str, Info]) -> None:
+        self.processes.refresh({info.name: info.pid for info in infos.values()})
+
+    def _revive(self) -> None:
+        if self._reviving is None or self._reviving.done():
+            self._reviving = asyncio.create_task(self._bring_back(), name="revive supervisord")
+
+    async def _bring_back(self) -> None:
+        """supervisord was killed. What it held serves on; a new one is started, and then takes over by ordinary rolling."""
+        log.warning("supervisord is gone; starting a new one")
+        self.processes.orphaned()
+        while True:
+            try:
+                await self.host.up()
+                break
+            except TransientError as error:
+                log.error("%s", error)
+                await asyncio.sleep(REVIVE_SECONDS)
+        self.processes.wake()
+
+
+class HostTarget:
+    """One Environment on this machine: the Target port."""
+
+    def __init__(self, name: str, environment: Environment, targets: HostTargets) -> None:
+        self.name = name
+        self.environment = environment
+        self._targets = targets
+        self._host = targets.host
+        self._watchers: set[_Watcher] = set()
+        self._locks: dict[Identity, asyncio.Lock] = {}
+
+    async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
+        """From memory, but for files, which are read."""
+        refs = scope.refs if scope.refs is not None else [record.ref for record in self._host.records.of(self.name)]
+        found = [await self._look(ref) for ref in refs]
+        return {each.ref.identity: each for each in found if each is not None}
+
+    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
+        """The normal form of each, and what is wrong with the others."""
+        bodies: dict[Identity, Body] = {}
+        problems: list[Problem] = []
+        parsed = [(manifest, parse(manifest)) for manifest in manifests]
+        self._targets.processes.preview(
+            self.name, [(manifest.ref, found.spec) for manifest, found in parsed if isinstance(found, Process)]
+        )
+        for manifest, found in parsed:
+            if isinstance(found, Problem):
+                problems.append(found)
+                continue
+            try:
+                bodies[manifest.identity] = await self._body(found, manifest)
+            except UserError as error:
+                problems.append(Problem(f"{manifest.ref}: {error.message}", manifest.file, manifest.line, "spec", error.remedy))
+        return Preview(bodies, tuple(problems))
+
+    async def apply(self, step: Step, revision: str) -> Outcome:
+        """What the disk or the machine refuses is Failed, with what to do; nothing that runs is touched by it."""
+        assert step.manifest is not None, "a step to apply has a manifest"
+        document = parse(step.manifest)
+        if isinstance(document, Problem):
+            return Failed(step.ref, f"apply {step.ref}: {document}", document.remedy, transient=False)
+        async with self._lock(step.ref):
+            try:
+                return await self._apply(step, document, revision)
+            except UserError as error:
+                return Failed(step.ref, error.message, error.remedy, transient=False)
+            except TransientError as error:
+                return Failed(step.ref, error.message, error.remedy)
+
+    async def remove(self, step: Step) -> Outcome:
+        """Returns once it is gone: for a process, after its connections had their time and its grace is over at the latest."""
+        async with self._lock(step.ref):
+            record = self._host.records.get(self.name, step.ref.identity)
+            if record is None:
+                return Applied(step.ref)
+            if record.uid != step.uid:
+                message = f"remove {step.ref}: expected {step.uid or 'none'}, found another object, {record.uid}"
+                return Failed(step.ref, message, "It is looked at again.")
+            try:
+                if record.ref.kind == "File":
+                    return await self._targets.files.remove(record)
+                return await self._targets.processes.remove(record)
+            except UserError as error:
+                return Failed(step.ref, error.message, error.remedy, transient=False)
+            except TransientError as error:
+                return Failed(step.ref, error.message, error.remedy)
+
+    async def watch(self) -> AsyncIterator[Key]:
+        """Keys of Applications of which something moved, each once until it is taken."""
+        watcher = _Watcher()
+        self._watchers.add(watcher)
+        try:
+            while True:
+                yield Key(self.name, await watcher.next())
+        finally:
+            self._watchers.discard(watcher)
+
+    def assess(self, observed: Observed, manifest: Manifest) -> Health:
+        return health.assess(observed, manifest)
+
+    async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
+        """The output of all instances, merged as it comes."""
+        async for line in lines_of(
+            self._host.root, lambda: self._targets.processes.instances(self.name, ref), lines=lines, follow=follow
+        ):
+            yield line
+
+    def tell(self, application: str) -> None:
+        for watcher in self._watchers:
+            watcher.put(application)
+
+    # Below: how it is done.
+
+    async def _look(self, ref: ObjectRef) -> Observed | None:
+        record = self._host.records.get(self.name, ref.identity)
+        if ref.kind == "File":
+            return await self._targets.files.observe(self.name, ref.identity)
+        if record is None:
+            return None
+        return Observed(record.ref, record.uid, record.body, record.owner, record.digest, self._targets.processes.status(record))
+
+    async def _body(self, document: Document, manifest: Manifest) -> Body:
+        shaped = body(document, manifest)
+        if isinstance(document, File):
+            return await self._targets.files.preview(self.name, document, manifest, shaped)
+        return shaped
+
+    async def _apply(self, step: Step, document: Document, revision: str) -> Outcome:
+        manifest = step.manifest
+        assert manifest is not None
+        before = self._host.records.get(self.name, step.ref.identity)
+        owner = Owner(self._host.installation, self.name, step.application)
+        if before is not None and before.owner.installation != owner.installation:
+            return Failed(step.ref, f"apply {step.ref}: it belongs to another installation, {before.owner.installation}")
+        renewed = before is None or step.action is Action.REPLACE or before.removing
+        record = ObjectRecord(
+            ref=step.ref,
+            uid=self._host.chance.token() if renewed or before is None else before.uid,
+            owner=owner,
+            digest=manifest.digest,
+            body=await self._body(document, manifest),
+            content=manifest.content,
+            revision=revision,
+            applied=self._host.clock.now(),
+        )
+        if isinstance(document, File):
+            return await self._targets.files.apply(step, record, document)
+        return await self._targets.processes.apply(record)
+
+    @contextlib.asynccontextmanager
+    async def _lock(self, ref: ObjectRef) -> AsyncIterator[None]:
+        """One act at a time on one object."""
+        lock = self._locks.setdefault(ref.identity, asyncio.Lock())
+        async with lock:
+            yield
+
+
+class _Watcher:
+    """Applications that somebody has to be told about, each once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+        self._some = asyncio.Event()
+
+    def put(self, application: str) -> None:
+        self._names[application] = None
+        self._some.set()
+
+    async def next(self) -> str:
+        await self._some.wait()
+        name = next(iter(self._names))
+        del self._names[name]
+        if not self._names:
+            self._some.clear()
+        return name
