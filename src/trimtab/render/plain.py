@@ -14,7 +14,7 @@ from typing import Final
 from trimtab.core.decide import documents
 from trimtab.core.model.errors import Problem, UserError
 from trimtab.core.model.limits import Limits
-from trimtab.core.model.manifest import Content, Manifest
+from trimtab.core.model.manifest import Manifest
 from trimtab.ports.git import Tree, TreeEntry
 
 from . import content, paths
@@ -176,9 +176,3 @@ def _is_content(path: str, named: set[str]) -> bool:
         return False
     parts = path.split("/")
     return "" in named or any("/".join(parts[:depth]) in named for depth in range(1, len(parts) + 1))
-
-
-def contents_outside(found: list[Manifest], path: str) -> list[Content]:
-    """The content that the tree id of ``path`` does not cover, each once, sorted by path."""
-    outside = {one.path: one for manifest in found for one in manifest.content if not paths.is_below(one.path, path)}
-    return [outside[name] for name in sorted(outside)]
