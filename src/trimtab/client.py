@@ -37,6 +37,13 @@ T = TypeVar("T")
 START = "Start it: trimtab serve --repository URL|PATH --data DIR"
 
 
+class _Broken(msgspec.Struct):
+    """The last line of a stream that could not go on."""
+
+    error: views.ErrorView
+    status: int = 500
+
+
 class Client:
     """``url`` is ``http://HOST:PORT`` or ``unix:PATH``. Every method may raise NotFound, UserError, Refused or TransientError."""
 
@@ -161,10 +168,10 @@ class Client:
         with closing(self._connect(seconds)) as connection:
             return self._read_all(self._send(connection, method, path, parameters or {}))
 
-    def _get(self, kind: type[T], path: str, **parameters: Any) -> T:
+    def _get(self, kind: type[T], path: str, /, **parameters: Any) -> T:
         return self._decode(self.call("GET", API + path, parameters), kind)
 
-    def _post(self, path: str, **parameters: Any) -> views.Accepted:
+    def _post(self, path: str, /, **parameters: Any) -> views.Accepted:
         return self._decode(self.call("POST", API + path, parameters), views.Accepted)
 
     def _newest_events(self, wanted: Mapping[str, Any], limit: int) -> list[Event]:
@@ -184,7 +191,8 @@ class Client:
             response = self._send(connection, "GET", path, parameters)
             while line := self._guarded(response.readline):
                 if line.startswith(b'{"error":'):
-                    raise _error(200, msgspec.json.decode(line, type=dict[str, views.ErrorView])["error"])
+                    last = self._decode(line, _Broken)
+                    raise _error(last.status, last.error)
                 if line.strip():
                     yield self._decode(line, kind)
 

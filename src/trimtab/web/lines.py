@@ -1,7 +1,7 @@
 """An answer that goes on: one JSON value on each line, until its source ends, the client goes, or the server ends.
 
 An empty line is sent when nothing else was for a while, so that either side notices when the other is gone. What goes wrong
-before the first line is an ordinary error; afterwards it is the last line, ``{"error": {…}}``.
+before the first line is an ordinary error; afterwards it is the last line, ``{"error": {…}, "status": 503}``.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _line(step: asyncio.Task[Any]) -> tuple[bytes, bool]:
         return b"", False
     if not isinstance(error, Exception):
         raise error
-    return msgspec.json.encode({"error": view(error)[1]}) + b"\n", False
+    status, said = view(error)
+    return msgspec.json.encode({"error": said, "status": status}) + b"\n", False
 
 
 async def _put(send: Send, line: bytes) -> None:
