@@ -160,7 +160,7 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, colour
     for row in rows:
         # Text, never markup: brackets in a cell are somebody's text.
         table.add_row(*(Text(cell, style=_rich_style(cell)) for cell in row))
-    Console(file=sys.stdout, no_color=not colours, highlight=False, soft_wrap=False).print(table)
+    Console(file=sys.stdout, force_terminal=colours, no_color=not colours, highlight=False).print(table)
 
 
 def _rich_style(cell: str) -> str:

@@ -19,7 +19,7 @@ import click
     "--listen",
     metavar="ADDRESS:PORT|unix:PATH",
     default="",
-    help="Where the API listens: a loopback address or a unix socket. Default: a socket in the data directory.",
+    help="Where the API listens: a loopback address or a unix socket. Default: a free port of 127.0.0.1.",
 )
 @click.option(
     "--poll-seconds",
