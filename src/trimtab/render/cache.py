@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import uuid
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ FORMAT: Final = 1
 
 BYTES_MAX: Final = 256 * 1024 * 1024
 MEMORY_BYTES_MAX: Final = 4 * 1024 * 1024
+UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024
 _CHECKSUM_BYTES: Final = 16
 _EVICT_TO: Final = 0.8
 
@@ -37,7 +37,9 @@ def key_of(*parts: object) -> str:
 
 
 class Cache:
-    """``directory`` is made when it is first written to. Not for several threads."""
+    """``directory`` is made when it is first written to. `put` only takes note: `flush` writes, in a thread if the caller likes, but
+    in one at a time; everything else belongs to the caller's own thread.
+    """
 
     def __init__(self, directory: Path, *, bytes_max: int = BYTES_MAX, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
         self._directory = directory / f"v{FORMAT}"
@@ -45,6 +47,8 @@ class Cache:
         self._bytes: int | None = None  # None until the directory was looked at
         self._memory: OrderedDict[str, tuple[Rendered, int]] = OrderedDict()
         self._memory_bytes = 0
+        self._unwritten: dict[str, bytes] = {}
+        self._unwritten_bytes = 0
         self._decoder = msgspec.msgpack.Decoder(Rendered)
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -56,13 +60,28 @@ class Cache:
         return self._from_disk(key)
 
     def put(self, key: str, rendered: Rendered) -> None:
-        try:
-            payload = self._encoder.encode(rendered)
-            self._to_disk(key, _checksum(payload) + payload)
-        except (OSError, ValueError, OverflowError) as error:
-            log.warning("keep a rendered result in %s: %s; it is rendered again when needed", self._directory, error)
-            return
+        payload = self._encoder.encode(rendered)
         self._remember(key, rendered, len(payload))
+        # When the disk cannot keep up, the newest results stay in memory only.
+        if self._unwritten_bytes + len(payload) <= UNWRITTEN_BYTES_MAX:
+            self._unwritten[key] = payload
+            self._unwritten_bytes += len(payload)
+
+    @property
+    def has_unwritten(self) -> bool:
+        return bool(self._unwritten)
+
+    def flush(self) -> None:
+        """Write what was put. A disk that does not take it is worth a line in the log and no more."""
+        while self._unwritten:
+            key, payload = self._unwritten.popitem()
+            self._unwritten_bytes -= len(payload)
+            try:
+                self._to_disk(key, _checksum(payload) + payload)
+            except (OSError, ValueError) as error:
+                log.warning("keep rendered results in %s: %s; they are rendered again when needed", self._directory, error)
+                self._unwritten.clear()
+                self._unwritten_bytes = 0
 
     def drop(self, key: str) -> None:
         held = self._memory.pop(key, None)
@@ -72,9 +91,10 @@ class Cache:
             (self._directory / key).unlink()
 
     def _from_disk(self, key: str) -> Rendered | None:
-        path = self._directory / key
+        path = f"{self._directory}/{key}"
         try:
-            data = path.read_bytes()
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes three times as long
+                data = file.read()
         except OSError:
             return None
         payload = data[_CHECKSUM_BYTES:]
@@ -97,14 +117,13 @@ class Cache:
         if self._bytes is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._bytes = self._sweep(self._bytes_max)
-        unfinished = self._directory / f".{uuid.uuid4().hex}"
+        unfinished = f"{self._directory}/.{key}.{os.getpid()}"  # nobody else writes under this name
         try:
-            unfinished.write_bytes(data)
-            unfinished.replace(self._directory / key)
+            with open(unfinished, "wb", buffering=0) as file:  # noqa: PTH123 - as above
+                file.write(data)
+            os.replace(unfinished, f"{self._directory}/{key}")  # noqa: PTH105
         except OSError:
             self._bytes = None  # the directory may be gone: look again
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
             raise
         self._bytes += len(data)
         if self._bytes > self._bytes_max:

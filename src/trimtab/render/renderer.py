@@ -50,6 +50,7 @@ class TreeRenderer:
         self._cache = Cache(cache_dir, bytes_max=cache_bytes_max)
         self._limits = limits
         self._kustomize = Kustomize(kustomize)
+        self._writing: asyncio.Task[None] | None = None
         self._folders: dict[str, bool] = {}  # tree id -> holds manifests
 
     async def render(self, request: RenderRequest, tree: Tree) -> Rendered:
@@ -109,7 +110,16 @@ class TreeRenderer:
             tuple(found), tuple(sorted({*inputs, *more})), digest(sorted([*one.identity, one.digest] for one in found))
         )
         self._cache.put(key, rendered)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(asyncio.to_thread(self._cache.flush))
         return rendered
+
+    async def close(self) -> None:
+        """Wait until the cache is on disk."""
+        while self._cache.has_unwritten or (self._writing is not None and not self._writing.done()):
+            if self._writing is not None:
+                await self._writing
+            self._cache.flush()
 
     def _discover(self, tree: Tree) -> list[str]:
         if closure.kustomization_of(tree, "") is not None:
