@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ class Content(msgspec.Struct, frozen=True):
     repository: str
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True, dict=True):
     """A desired object. ``file`` is relative to the repository's root, ``line`` counts from 1 (0: made by a tool)."""
 
     ref: ObjectRef
@@ -52,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True):
         found = metadata.get("annotations") if isinstance(metadata, dict) else None
         return found if isinstance(found, dict) else {}
 
-    @property
+    @cached_property
     def wave(self) -> int:
         """Stages are taken in ascending order; 0 where nothing is said. The renderer has checked that it is a number."""
         for name in WAVE_ANNOTATIONS:
@@ -65,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True):
         """True when Git says that an object which is there already, and is nobody's, may be taken over."""
         return self.annotations.get(ADOPT_ANNOTATION) == "true"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:…`` over the canonical form: body and content ids, not the place it was written at."""
         return digest([self.body, sorted((c.path, c.id) for c in self.content)])

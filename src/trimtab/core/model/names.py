@@ -6,6 +6,7 @@ An object's *identity* leaves the version out, so that ``apps/v1beta1`` and ``ap
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NewType
 
 import msgspec
@@ -17,7 +18,7 @@ Identity = tuple[str, str, str, str]
 """(group, kind, namespace, name)."""
 
 
-class ObjectRef(msgspec.Struct, frozen=True, order=True, rename="camel"):
+class ObjectRef(msgspec.Struct, frozen=True, order=True, rename="camel", dict=True):
     """Which object: ``ObjectRef("host.trimtab.dev/v1", "Process", "", "web")``. ``namespace`` is "" where there is none."""
 
     api_version: str
@@ -30,7 +31,7 @@ class ObjectRef(msgspec.Struct, frozen=True, order=True, rename="camel"):
         group, slash, _ = self.api_version.rpartition("/")
         return group if slash else ""
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
         return (self.group, self.kind, self.namespace, self.name)
 
