@@ -140,6 +140,9 @@ class Client:
             after = newest[-1].id if newest else 0
             yield from self._lines(Event, f"{API}/events", {**wanted, "after": after, "follow": True})
 
+    def repositories(self) -> views.RepositoriesView:
+        return self._get(views.RepositoriesView, "/repositories")
+
     def doctor(self) -> views.DoctorView:
         return self._get(views.DoctorView, "/doctor")
 
@@ -147,7 +150,7 @@ class Client:
         return self._post("/wake", repository=repository)
 
     def sync(self, name: str, environment: str = "") -> views.Accepted:
-        return self._post(_of(name, "sync"), environment=environment)
+        return self._post(_of(name, "sync"), environment=environment, who=self._who)
 
     def approve(self, name: str, plan_hash: str, environment: str = "") -> views.Accepted:
         return self._post(_of(name, "approve"), hash=plan_hash, environment=environment, who=self._who)
@@ -160,6 +163,9 @@ class Client:
 
     def rollback(self, name: str, environment: str = "", revision: str = "") -> views.Accepted:
         return self._post(_of(name, "rollback"), environment=environment, revision=revision, who=self._who)
+
+    def accept(self, repository: str, revision: str) -> views.Accepted:
+        return self._post("/repositories/accept", repository=repository, revision=revision, who=self._who)
 
     def call(
         self, method: str, path: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = ANSWER_SECONDS

@@ -95,6 +95,14 @@ class Engine:
         self.note("environment", name)
         return views.EnvironmentView(name, "host", {}, None, [])
 
+    async def repositories(self) -> views.RepositoriesView:
+        self.note("repositories")
+        return views.RepositoriesView([])
+
+    async def accept(self, repository: str, revision: str, who: str) -> views.Accepted:
+        self.note("accept", repository, revision, who)
+        return views.Accepted("ok")
+
     async def events(
         self,
         after: int,
@@ -129,8 +137,8 @@ class Engine:
         self.note("wake", repository)
         return views.Accepted("Trimtab looks at all repositories now.")
 
-    async def sync(self, name: str, environment: str) -> views.Accepted:
-        self.note("sync", name, environment)
+    async def sync(self, name: str, environment: str, who: str) -> views.Accepted:
+        self.note("sync", name, environment, who)
         return views.Accepted("ok")
 
     async def approve(self, name: str, environment: str, hash: str, who: str) -> views.Accepted:  # noqa: A002

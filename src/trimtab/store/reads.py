@@ -19,7 +19,7 @@ from .schema import deployment, document, entry, event, seen
 def load(connection: Connection) -> Loaded:
     newest_seen = select(seen.c.repository, func.max(seen.c.sequence).label("sequence")).group_by(seen.c.repository).subquery()
     return Loaded(
-        entries=tuple(map(entry_of, connection.execute(select(entry.c.body)).scalars())),
+        entries=tuple(map(entry_of, connection.execute(select(entry.c.body).order_by(*entry.primary_key.columns)).scalars())),
         deployments=_open_and_last_ended(connection),
         documents={row.name: row.body for row in connection.execute(select(document.c.name, document.c.body))},
         seen=tuple(

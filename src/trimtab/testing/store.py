@@ -37,7 +37,7 @@ class MemoryStore:
         for one in sorted(self._seen.values(), key=lambda one: one.sequence):
             newest[one.repository] = one
         return Loaded(
-            entries=tuple(self._entries.values()),
+            entries=tuple(entry for _, entry in sorted(self._entries.items(), key=lambda item: item[0])),
             deployments=tuple(_ordered(kept for of_key in self._deployments.values() for kept in _open_and_last_ended(of_key))),
             documents=dict(self._documents),
             seen=tuple(sorted(newest.values(), key=lambda one: one.sequence)),

@@ -71,20 +71,26 @@ class Wake(Nothing, frozen=True, kw_only=True):
     repository: Word = ""
 
 
-class Resume(Application, frozen=True, kw_only=True):
+class Accept(Nothing, frozen=True, kw_only=True):
+    repository: Annotated[Word, Meta(min_length=1)]
+    revision: Annotated[Word, Meta(min_length=1)]
     who: Word = ""
 
 
-class Approve(Resume, frozen=True, kw_only=True):
+class Act(Application, frozen=True, kw_only=True):
+    who: Word = ""
+
+
+class Approve(Act, frozen=True, kw_only=True):
     hash: Annotated[Word, Meta(min_length=1)]
 
 
-class Suspend(Resume, frozen=True, kw_only=True):
+class Suspend(Act, frozen=True, kw_only=True):
     reason: Annotated[Word, Meta(min_length=1)]
     until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class Rollback(Resume, frozen=True, kw_only=True):
+class Rollback(Act, frozen=True, kw_only=True):
     revision: Word = ""
 
 

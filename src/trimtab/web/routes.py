@@ -90,7 +90,13 @@ ROUTES: tuple[Route, ...] = (
         lambda e, q: e.queries.explain(q.name, q.environment),
     ),
     Route("GET", f"{APPLICATION}/logs", p.Logs, LogLine, lines=_logs),
-    Route("POST", f"{APPLICATION}/sync", p.Application, views.Accepted, lambda e, q: e.commands.sync(q.name, q.environment)),
+    Route(
+        "POST",
+        f"{APPLICATION}/sync",
+        p.Act,
+        views.Accepted,
+        lambda e, q: e.commands.sync(q.name, q.environment, q.who or ANYBODY),
+    ),
     Route(
         "POST",
         f"{APPLICATION}/approve",
@@ -108,7 +114,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         f"{APPLICATION}/resume",
-        p.Resume,
+        p.Act,
         views.Accepted,
         lambda e, q: e.commands.resume(q.name, q.environment, q.who or ANYBODY),
     ),
@@ -122,6 +128,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/environments", p.Nothing, views.EnvironmentsView, lambda e, q: e.queries.environments()),
     Route(
         "GET", f"{API}/environments/{{name}}", p.Environment, views.EnvironmentView, lambda e, q: e.queries.environment(q.name)
+    ),
+    Route("GET", f"{API}/repositories", p.Nothing, views.RepositoriesView, lambda e, q: e.queries.repositories()),
+    Route(
+        "POST",
+        f"{API}/repositories/accept",
+        p.Accept,
+        views.Accepted,
+        lambda e, q: e.commands.accept(q.repository, q.revision, q.who or ANYBODY),
     ),
     Route("GET", f"{API}/events", p.Events, views.EventsView, _events, _follow_events),
     Route("POST", f"{API}/wake", p.Wake, views.Accepted, lambda e, q: e.commands.wake(q.repository)),

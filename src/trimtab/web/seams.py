@@ -18,6 +18,7 @@ from trimtab.core.model.views import (
     ExplainView,
     HistoryView,
     PlanView,
+    RepositoriesView,
     StatusView,
 )
 from trimtab.ports.target import LogLine
@@ -49,6 +50,8 @@ class Queries(Protocol):
 
     async def environment(self, name: str) -> EnvironmentView: ...
 
+    async def repositories(self) -> RepositoriesView: ...
+
     async def events(
         self,
         after: int,
@@ -71,7 +74,7 @@ class Commands(Protocol):
 
     async def wake(self, repository: str = "") -> Accepted: ...
 
-    async def sync(self, name: str, environment: str) -> Accepted: ...
+    async def sync(self, name: str, environment: str, who: str) -> Accepted: ...
 
     async def approve(self, name: str, environment: str, hash: str, who: str) -> Accepted: ...  # noqa: A002
 
@@ -80,3 +83,5 @@ class Commands(Protocol):
     async def resume(self, name: str, environment: str, who: str) -> Accepted: ...
 
     async def rollback(self, name: str, environment: str, revision: str, who: str) -> Accepted: ...
+
+    async def accept(self, repository: str, revision: str, who: str) -> Accepted: ...
