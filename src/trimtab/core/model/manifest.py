@@ -20,6 +20,8 @@ Body = dict[str, Any]
 """A JSON object: str, int, float, bool, None, list and dict only."""
 
 WAVE_ANNOTATIONS = ("trimtab.dev/wave", "argocd.argoproj.io/sync-wave")
+WAVES = {"before": -1, "after": 1}
+DEFAULT_WHEN = {"Task": "before"}
 ADOPT_ANNOTATION = "trimtab.dev/adopt"
 KEEP_ANNOTATIONS = {"trimtab.dev/prune": "disabled", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
 CONTENT_FIELDS = ("tree", "file")
@@ -55,11 +57,16 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def wave(self) -> int:
-        """Stages are taken in ascending order; 0 where nothing is said. The renderer has checked that it is a number."""
+        """Stages are taken in ascending order; 0 where nothing is said. The renderer has checked that it is a number.
+
+        An object of ours may say `spec.when` instead: `before` the rest or `after` it.
+        """
         for name in WAVE_ANNOTATIONS:
             if name in self.annotations:
                 return int(self.annotations[name])
-        return 0
+        spec = self.body.get("spec") if self.ref.group.endswith("trimtab.dev") else None
+        when = spec.get("when", DEFAULT_WHEN.get(self.ref.kind)) if isinstance(spec, dict) else None
+        return WAVES.get(when, 0) if isinstance(when, str) else 0
 
     @property
     def adopts(self) -> bool:

@@ -125,6 +125,22 @@ class Host:
         alive = pids.start_time(pid) == started and pids.marked(pid, f"{self.installation}/{instance}")
         return pid if alive else 0
 
+    async def end(self, found: Found) -> None:
+        """End an instance that nobody wants and remove what is left of it."""
+        name = found.record.id
+        if found.supervised:
+            await self.supervisor.stop(name)
+        else:
+            await self.signal(name, found.pid, signal.SIGTERM)
+        if found.pid:
+            await self._gone(found.pid, name)
+        for _ in range(100):
+            await self.supervisor.poke()
+            if await self.supervisor.remove(name):
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(discard, self.root, name)
+
     async def signal(self, instance: str, pid: int, number: signal.Signals) -> None:
         """For a process that no supervisord holds."""
         if self.orphan(instance) == pid:
@@ -173,15 +189,16 @@ class Host:
             pid = self.orphan(directory.name)
             if pid:
                 pids.signal_group(pid, signal.SIGTERM)
-                await self._gone(pid)
+                await self._gone(pid, directory.name)
 
-    async def _gone(self, pid: int) -> None:
+    async def _gone(self, pid: int, instance: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_SECONDS):
                 while pids.start_time(pid) is not None:
                     await asyncio.sleep(0.01)
                 return
-        pids.signal_group(pid, signal.SIGKILL)
+        if pids.marked(pid, f"{self.installation}/{instance}"):
+            pids.signal_group(pid, signal.SIGKILL)
 
     async def _discard(self, name: str, *, known: bool) -> None:
         if known:

@@ -26,13 +26,14 @@ from trimtab.ports.target import LogLine, Preview
 
 from . import health
 from .fileobjects import FileObjects
-from .host import Host
-from .kinds import Document, File, Process
+from .host import Found, Host
+from .kinds import Document, File, Process, Task
 from .logs import lines_of
 from .parse import body, parse
 from .processes import Processes
 from .records import ObjectRecord
 from .supervisor import Info
+from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class HostTargets:
         )
         self._targets: dict[str, HostTarget] = {}
         self.processes = Processes(self.host, self._tell)
+        self.tasks = Tasks(self.host, self.processes.variables, self._tell)
         self.files = FileObjects(self.host, self._roots, self._tell)
         self._reviving: asyncio.Task[None] | None = None
 
@@ -69,9 +71,9 @@ class HostTargets:
         await self.files.begin()
         if self._anything_runs():
             await host.up()
-            found = (await host.find()).values()
-            published = await self._published()
-            self.processes.begin(found, published)
+            found = await self._found()
+            self.processes.begin(found["Process"], await self._published())
+            await self.tasks.begin(found["Task"])
             await host.sweep()
         host.spawn(host.refresh_for_ever())
 
@@ -80,6 +82,7 @@ class HostTargets:
         if self._reviving is not None:
             self._reviving.cancel()
         await self.processes.close()
+        await self.tasks.close()
         await self.files.close()
         await self.host.close()
 
@@ -92,6 +95,17 @@ class HostTargets:
         return (
             any(record.ref.kind != "File" for record in self.host.records.all()) or (self.host.root / "supervisord.pid").exists()
         )
+
+    async def _found(self) -> dict[str, list[Found]]:
+        """What is there, by kind. Instances of a Process that no record names any more are ended."""
+        found: dict[str, list[Found]] = {"Process": [], "Task": []}
+        for each in (await self.host.find()).values():
+            record = self.host.records.get(each.record.environment, each.record.ref.identity)
+            if record is None and each.record.ref.kind == "Process" and not self.host.records.unreadable:
+                await self.host.end(each)
+            else:
+                found.setdefault(each.record.ref.kind, []).append(each)
+        return found
 
     async def _published(self) -> frozenset[str]:
         """The backends that the front gives work to; what it should hold from now on is limited to what the records name."""
@@ -196,6 +210,8 @@ class HostTarget:
             try:
                 if record.ref.kind == "File":
                     return await self._targets.files.remove(record)
+                if record.ref.kind == "Task":
+                    return await self._targets.tasks.remove(record)
                 return await self._targets.processes.remove(record)
             except UserError as error:
                 return Failed(step.ref, error.message, error.remedy, transient=False)
@@ -234,7 +250,8 @@ class HostTarget:
             return await self._targets.files.observe(self.name, ref.identity)
         if record is None:
             return None
-        return Observed(record.ref, record.uid, record.body, record.owner, record.digest, self._targets.processes.status(record))
+        kind = self._targets.tasks if ref.kind == "Task" else self._targets.processes
+        return Observed(record.ref, record.uid, record.body, record.owner, record.digest, kind.status(record))
 
     async def _body(self, document: Document, manifest: Manifest) -> Body:
         shaped = body(document, manifest)
@@ -262,6 +279,8 @@ class HostTarget:
         )
         if isinstance(document, File):
             return await self._targets.files.apply(step, record, document)
+        if isinstance(document, Task):
+            return await self._targets.tasks.apply(record)
         return await self._targets.processes.apply(record)
 
     @contextlib.asynccontextmanager
