@@ -7,6 +7,7 @@ Files are read-only; directories stay writable for their owner, so that they can
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -146,4 +147,5 @@ def _remove(partial: Path) -> None:
     if partial.is_dir():
         shutil.rmtree(partial, ignore_errors=True)
     else:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

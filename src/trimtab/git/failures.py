@@ -20,10 +20,11 @@ class _Kind:
     pattern: re.Pattern[str]
     remedy: str
     lasting: bool = False  # no use to try again, even where it had worked before
+    passing: bool = False  # worth trying again, even where it had never worked
 
 
-def _kind(pattern: str, remedy: str, *, lasting: bool = False) -> _Kind:
-    return _Kind(re.compile(pattern, re.IGNORECASE), remedy, lasting)
+def _kind(pattern: str, remedy: str, *, lasting: bool = False, passing: bool = False) -> _Kind:
+    return _Kind(re.compile(pattern, re.IGNORECASE | re.MULTILINE), remedy, lasting, passing)
 
 
 _KINDS = (
@@ -39,6 +40,11 @@ _KINDS = (
     _kind(
         r"Authentication failed|could not read (?:Username|Password)|terminal prompts disabled|Permission denied \(|\b401\b",
         "Give credentials that may read it",
+    ),
+    _kind(
+        r"^ssh: |could ?n.t (?:resolve|connect)|could not resolve|Connection (?:refused|reset|timed out|closed)|timed out",
+        "",
+        passing=True,
     ),
     _kind(r"Host key verification failed", "Add the host's key to the known hosts of the user that runs Trimtab"),
     _kind(r"Permission denied|\b403\b|access denied", "Let the user that runs Trimtab read it"),
@@ -67,7 +73,7 @@ def failure(doing: str, result: Finished, *, known: bool) -> TrimtabError:
     for kind in _KINDS:
         if kind.pattern.search(text):
             matched = last_words(_line(kind.pattern, text).encode()) or words
-            error = UserError if kind.lasting or not known else TransientError
+            error = UserError if kind.lasting or not (known or kind.passing) else TransientError
             return error(f"{doing}: {matched}", remedy=kind.remedy)
     return TransientError(f"{doing}: {words}")
 

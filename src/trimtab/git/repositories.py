@@ -80,7 +80,7 @@ class GitRepositories:
         return result.code == 0
 
     async def expand(self, repository: str, abbreviation: str) -> Revision:
-        return revisions.expand(self._mirror(repository), abbreviation)
+        return await revisions.expand(self._mirror(repository), abbreviation)
 
     async def note(self, repository: str, revision: Revision, lines: tuple[str, ...]) -> None:
         await self._notes[self._mirror(repository)].add(revision, lines)

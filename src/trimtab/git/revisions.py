@@ -39,14 +39,14 @@ def resolve(mirror: Mirror, expression: str) -> Head:
     raise _nothing(mirror, expression)
 
 
-def expand(mirror: Mirror, abbreviation: str) -> Revision:
+async def expand(mirror: Mirror, abbreviation: str) -> Revision:
     """As `resolve`, and short ids too. A branch or tag wins over a short id of the same spelling."""
     if abbreviation in ("HEAD", "@"):
         return _default(mirror).revision
     known = any(name in mirror.refs.ids for name in _names(abbreviation))
     if known or not _SHORT.fullmatch(abbreviation) or len(abbreviation) == 40:
         return resolve(mirror, abbreviation.lower() if not known and len(abbreviation) == 40 else abbreviation).revision
-    return _by_prefix(mirror, abbreviation.lower())
+    return await _by_prefix(mirror, abbreviation.lower())
 
 
 def _default(mirror: Mirror) -> Head:
@@ -99,18 +99,23 @@ def _nothing(mirror: Mirror, expression: str) -> UserError:
     return UserError(f"{mirror.remote.name}: there is no branch, tag or commit {shown(expression)}", remedy=hint)
 
 
-def _by_prefix(mirror: Mirror, prefix: str) -> Revision:
+async def _by_prefix(mirror: Mirror, prefix: str) -> Revision:
+    """The one commit whose id begins so; trees and files of such an id do not count."""
     try:
-        found = str(mirror.objects.repository.expand_id(prefix))
+        candidates = [str(mirror.objects.repository.expand_id(prefix))]
     except KeyError:
-        raise _nothing(mirror, prefix) from None
-    except (ValueError, pygit2.GitError):
+        candidates = []
+    except (ValueError, pygit2.GitError):  # several objects
+        listed = await mirror.git.local(mirror.path, "rev-parse", f"--disambiguate={prefix}")
+        candidates = listed.stdout.decode("ascii", "replace").split()
+    commits = [found for found in candidates if mirror.objects.kind(found) == "commit"]
+    if len(commits) > 1:
         raise UserError(
-            f"{mirror.remote.name}: the id {prefix} is short for several objects", remedy="Give more of its characters"
-        ) from None
-    if mirror.objects.kind(found) != "commit":
+            f"{mirror.remote.name}: the id {prefix} is short for {len(commits)} commits", remedy="Give more of its characters"
+        )
+    if not commits:
         raise _nothing(mirror, prefix)
-    return Revision(found)
+    return Revision(commits[0])
 
 
 def _listed(names: list[str]) -> str:

@@ -111,7 +111,7 @@ def _below(directory: Path) -> Iterator[Path]:
 
 def _add_new(events: Inotify, directory: Path, burst: list[Event]) -> bool:
     """Watch directories that have come up ("feature/" of a new branch); True when there may be refs in them already."""
-    fresh = any(event.mask & (inotify.ISDIR | inotify.OVERFLOW) for event in burst)
+    fresh = any(each.mask & inotify.OVERFLOW or (each.mask & inotify.ISDIR and _matters(each, directory)) for each in burst)
     if fresh:
         _add_all(events, directory)
     return fresh
@@ -123,4 +123,6 @@ def _matters(event: Event, directory: Path) -> bool:
     if event.name.endswith(".lock") or not event.name:
         return False
     common = refs.common_directory(directory)
-    return event.name in _TOP if event.path in (directory, common) else event.path != common / "refs"
+    if event.path in (directory, common):
+        return event.name in _TOP
+    return event.path != common / "refs" or event.name in ("heads", "tags")
