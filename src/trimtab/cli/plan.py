@@ -26,6 +26,6 @@ def plan(path: str, environment: str) -> int:
     from trimtab.wiring import offline_plan
 
     session = current()
-    view = offline_plan(path, environment, session.data)
+    view = offline_plan(path, environment, session.data or "")
     session.out.show(view, lambda: tell_plan(session.out, view))
     return exit_code(view)

@@ -37,7 +37,7 @@ def schema(kind: str) -> int:
 
 def kinds() -> Known:
     """Every kind that has a schema -> its apiVersion and the type that reads it."""
-    from trimtab.wiring import target_kinds
+    from trimtab.wiring.kinds import target_kinds
 
     found: Known = {kind: (API_VERSION, read_by) for kind, read_by in KINDS.items()}
     return found | dict(target_kinds())
