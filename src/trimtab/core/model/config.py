@@ -28,12 +28,16 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 
 
 class Metadata(_Strict, frozen=True):
+    """What names a document."""
+
     name: Name
     labels: Annotated[dict[str, str], Meta(description="Free labels, for selecting.")] = {}
     annotations: Annotated[dict[str, str], Meta(description="Free annotations, for people and tools.")] = {}
 
 
 class Source(_Strict, frozen=True):
+    """Where manifests are and how to render them."""
+
     path: RepositoryPath = "."
     repository: Annotated[str, Meta(description='URL or path of the repository; "" is the configuration repository itself.')] = ""
     revision: Annotated[
@@ -68,7 +72,9 @@ class Placement(_Strict, frozen=True):
 
 
 class ApplicationSpec(_Strict, frozen=True):
-    source: Source = Source()
+    """What to run, where, and after what."""
+
+    source: Annotated[Source, Meta(description="Where the manifests are.")] = Source()
     environments: Annotated[list[Placement], Meta(min_length=1, description="Where it runs.")] = msgspec.field(
         default_factory=lambda: [Placement(name=DEFAULT_ENVIRONMENT)]
     )
@@ -77,7 +83,7 @@ class ApplicationSpec(_Strict, frozen=True):
         Meta(description="Applications that must be healthy in the same Environment before this one is applied."),
     ] = []
     project: Annotated[Name, Meta(description="The Project whose limits hold.")] = "default"
-    ignore: list[Ignore] = []
+    ignore: Annotated[list[Ignore], Meta(description="Fields of this Application's objects that somebody else may set.")] = []
     adopt: Annotated[
         bool,
         Meta(description="Take over objects that are there already and belong to nobody. Off: such an object is a Hold."),
@@ -100,6 +106,8 @@ class RemovalBudget(_Strict, frozen=True):
 
 
 class TargetSpec(_Strict, frozen=True):
+    """The adapter behind an Environment."""
+
     kind: Annotated[
         Literal["host", "memory"], Meta(description="Which adapter: `host`, or `memory` for tests and benchmarks.")
     ] = "host"
@@ -110,28 +118,34 @@ class TargetSpec(_Strict, frozen=True):
 
 
 class EnvironmentSpec(_Strict, frozen=True):
-    target: TargetSpec = TargetSpec()
-    removal: RemovalBudget = RemovalBudget()
-    ignore: list[Ignore] = []
+    """A place where things run, with its rules."""
+
+    target: Annotated[TargetSpec, Meta(description="Where things run.")] = TargetSpec()
+    removal: Annotated[RemovalBudget, Meta(description="How much one commit may remove without approval.")] = RemovalBudget()
+    ignore: Annotated[list[Ignore], Meta(description="Fields of all objects here that somebody else may set.")] = []
 
 
 class ProjectSpec(_Strict, frozen=True):
     """Limits for the Applications of a Project. An empty list allows everything; patterns are shell globs."""
 
-    description: str = ""
+    description: Annotated[str, Meta(description="What the Project is, for people.")] = ""
     repositories: Annotated[list[str], Meta(description="Repositories that sources may name.")] = []
     environments: Annotated[list[str], Meta(description="Environments that Applications may run in.")] = []
     kinds: Annotated[list[str], Meta(description="Kinds that may be rendered, as `Kind` or `group/Kind`.")] = []
 
 
 class Environment(_Strict, frozen=True):
-    metadata: Metadata
-    spec: EnvironmentSpec = EnvironmentSpec()
+    """A place where Applications run."""
+
+    metadata: Annotated[Metadata, Meta(description="The name, and free labels.")]
+    spec: Annotated[EnvironmentSpec, Meta(description="What is declared.")] = EnvironmentSpec()
 
 
 class Application(_Strict, frozen=True):
-    metadata: Metadata
-    spec: ApplicationSpec = ApplicationSpec()
+    """What to run."""
+
+    metadata: Annotated[Metadata, Meta(description="The name, and free labels.")]
+    spec: Annotated[ApplicationSpec, Meta(description="What is declared.")] = ApplicationSpec()
 
     @property
     def name(self) -> str:
@@ -139,8 +153,10 @@ class Application(_Strict, frozen=True):
 
 
 class Project(_Strict, frozen=True):
-    metadata: Metadata
-    spec: ProjectSpec = ProjectSpec()
+    """Limits for a group of Applications."""
+
+    metadata: Annotated[Metadata, Meta(description="The name, and free labels.")]
+    spec: Annotated[ProjectSpec, Meta(description="What is declared.")] = ProjectSpec()
 
 
 KINDS: dict[str, type[Environment] | type[Application] | type[Project]] = {
