@@ -26,6 +26,7 @@ from .host import Found, Host
 from .instances import discard, instance_id, make, place
 from .kinds import Port, ProcessSpec
 from .live import Live
+from .pids import start_time
 from .probes import Asked
 from .records import InstanceRecord, ObjectRecord
 from .supervisor import Program
@@ -114,9 +115,11 @@ class Controller:
         """What supervisord holds now, by instance: for what we have missed."""
         for live in self.instances.values():
             pid = pids.get(live.id, 0)
-            if live.supervised and pid and pid != live.pid and live.state in ("starting", "ended", "waiting"):
+            if live.supervised and pid and pid != live.pid and live.state in ("new", "starting", "ended", "waiting"):
                 self._attach(live, pid)
-            elif live.supervised and live.pid and not pid and live.state == "starting":
+            elif (live.supervised and live.pid and not pid and live.state == "starting") or (
+                live.state == "stopping" and not pid and start_time(live.pid) is None
+            ):
                 self._ended(live, live.pid)
 
     def status(self) -> dict[str, Any]:
@@ -190,7 +193,7 @@ class Controller:
             await self._forget(self.instances[name])
         for _ in range(acts.start):
             await self._start()
-        await self._restart_due(now)
+        await self._start_due()
         await self._kill_due(now)
         if acts.stop or acts.forget or acts.start:
             self._told()
@@ -265,12 +268,16 @@ class Controller:
             host.addresses.vacate(ports.values())
             raise
         live = self._live(record, resources=values)
+        live.state, live.wait_until = "new", host.clock.monotonic()
         self.instances[record.id] = live
-        await host.supervisor.add(self._program(record))
-        await self._start_program(live)
 
     async def _start_program(self, live: Live) -> None:
+        """Until this succeeds, ``wait_until`` stays: whatever fails in between is done again."""
+        if await self._host.supervisor.info(live.id) is None:
+            await self._host.supervisor.add(self._program(live.record))
         await self._host.supervisor.start(live.id)
+        live.wait_until = None
+        live.restarts += bool(live.exits)
         info = await self._host.supervisor.info(live.id)
         if info is not None and info.pid:
             self._attach(live, info.pid)
@@ -287,11 +294,14 @@ class Controller:
             await self._host.fronts.cut(self._backends(live))
             await asyncio.sleep(DRAIN_LOOK_SECONDS * 2)
         live.quiet()
-        live.state, live.wait_until = "stopping", None
-        if not live.pid:
-            live.state = "gone"
+        before, live.state = live.state, "stopping" if live.pid else "gone"
+        live.wait_until = None
         if live.supervised:
-            await self._host.supervisor.stop(live.id)
+            try:
+                await self._host.supervisor.stop(live.id)
+            except TransientError:
+                live.state = before  # nothing was told to end: decided anew
+                raise
         elif live.pid:
             await self._host.signal(live.id, live.pid, signal.Signals[f"SIG{live.record.stop_signal}"])
             live.killed_at = self._host.clock.monotonic() + live.record.grace_seconds
@@ -354,13 +364,10 @@ class Controller:
         routes, table = self._routes(self._published()), self._host.fronts.table
         return not (self._opened - routes.keys()) and all(table.get(address) == backends for address, backends in routes.items())
 
-    async def _restart_due(self, now: float) -> None:
+    async def _start_due(self) -> None:
+        now = self._host.clock.monotonic()
         for live in list(self.instances.values()):
             if live.wait_until is not None and now >= live.wait_until and not live.stopping:
-                live.wait_until = None
-                if await self._host.supervisor.info(live.id) is None:
-                    await self._host.supervisor.add(self._program(live.record))
-                live.restarts += bool(live.exits)
                 await self._start_program(live)
 
     async def _finish_removal(self) -> None:
@@ -382,6 +389,8 @@ class Controller:
             await self._account(live)
         except TransientError as error:
             log.warning("%s ended while supervisord does not answer: %s", live.id, error)
+            if not live.pid and not live.stopping:
+                live.state, live.wait_until = "waiting", self._host.clock.monotonic() + RETRY_SECONDS
         self._moved()
         self._told()
 
@@ -398,12 +407,13 @@ class Controller:
         ended = live.exited("")
         wait = delay_seconds(live.exits, self.spec.restart)
         if wait > 0 and self.spec.restart.policy != "never":
-            await host.supervisor.stop(live.id)  # or it would be started again at once
+            await host.supervisor.hold(live.id)  # or it would be started again at once
         else:
             await host.supervisor.poke()
         after = await self._settled(live, pid)
         host.journal.read()
-        live.last_exit = host.journal.how.get(live.id, "ended")
+        live.last_exit = live.unwell or host.journal.how.get(live.id, "ended")
+        live.unwell = ""
         if after:
             live.restarts += 1
             self._attach(live, after)
@@ -421,7 +431,7 @@ class Controller:
             info = await self._host.supervisor.info(live.id)
             if info is None or info.state in ("STOPPED", "FATAL", "UNKNOWN"):
                 return 0
-            if info.pid and info.pid != before:
+            if info.pid and info.pid != before and info.state != "STOPPING":
                 return info.pid
             if info.state == "EXITED" and again != "always":
                 self._host.journal.read()
@@ -432,7 +442,7 @@ class Controller:
 
     def _unwell(self, live: Live, message: str) -> None:
         """Liveness has failed: end it; its end is then accounted for like any other."""
-        live.probe_message = message
+        live.unwell = message
         self._host.spawn(self._end_unwell(live))
 
     async def _end_unwell(self, live: Live) -> None:

@@ -147,8 +147,8 @@ class Front:
                     return
                 writer.write(json.dumps(await self.answer(request)).encode() + b"\n")
                 await writer.drain()
-        except (OSError, ValueError):
-            return  # whoever it was is gone, or talks nonsense
+        except (OSError, ValueError, asyncio.CancelledError):
+            return  # whoever it was is gone, or talks nonsense; or we end
         finally:
             writer.close()
 

@@ -56,4 +56,6 @@ class Journal:
             self.spawned[found["spawned"].decode(errors="replace")] += 1
         else:
             how = found["how"].decode(errors="replace")
+            if found["what"] == b"stopped" and how.startswith("terminated by"):
+                return  # our own signal says nothing about why it had to be stopped
             self.how[found["name"].decode(errors="replace")] = _MEANINGS.get(how, how)

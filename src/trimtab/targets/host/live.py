@@ -25,6 +25,8 @@ from .records import InstanceRecord
 
 FIRST_LOOKS_SECONDS = 0.01
 SLOWER = 1.3
+SETTLE_SECONDS = 0.05
+"""Without a readiness probe: long enough to see that the command exists at all."""
 
 
 class Live:
@@ -58,10 +60,11 @@ class Live:
         self.wait_until: float | None = None
         self.killed_at: float | None = None
         self.probe_message = ""
+        self.unwell = ""
         self._spec = spec
         self._clock = clock
         self._moved = moved
-        self._unwell = unwell
+        self._fallen_ill = unwell
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -141,6 +144,9 @@ class Live:
 
     async def _ask_readiness(self, probe: Probe | None) -> None:
         if probe is None:
+            if not self.unsure:
+                crashed = bool(self.exits) and not self.exits[-1].worked
+                await asyncio.sleep(STEADY_SECONDS if crashed else SETTLE_SECONDS)
             self._set_ready(True, "")
             return
         await asyncio.sleep(0 if self.unsure else probe.initial_delay_seconds)
@@ -170,7 +176,7 @@ class Live:
                 message = await ask(probe, self.asked)
                 failures = failures + 1 if message else 0
                 if failures >= probe.failure_threshold:
-                    self._unwell(self, f"liveness: {message}")
+                    self._fallen_ill(self, f"liveness: {message}")
                     return
             await asyncio.sleep(probe.period_seconds)
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 MARK = "TRIMTAB_INSTANCE"
@@ -64,29 +64,30 @@ class PidWatch:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._fds: dict[int, int] = {}
+        self._fds: dict[Hashable, int] = {}
 
-    def add(self, pid: int, ended: Callable[[], None]) -> None:
-        """``ended`` is called soon when the process is gone already. A pid that is watched already gets the new callback."""
-        self.remove(pid)
+    def add(self, pid: int, ended: Callable[[], None], *, watcher: Hashable = None) -> None:
+        """``ended`` is called soon when the process is gone already. Each ``watcher`` has one callback for a pid, the last one given."""
+        key = (pid, watcher)
+        self.remove(key)
         try:
             fd = os.pidfd_open(pid)
         except OSError:
             self._loop.call_soon(ended)
             return
-        self._fds[pid] = fd
-        self._loop.add_reader(fd, self._ended, pid, ended)
+        self._fds[key] = fd
+        self._loop.add_reader(fd, self._ended, key, ended)
 
-    def remove(self, pid: int) -> None:
-        fd = self._fds.pop(pid, None)
+    def remove(self, key: Hashable) -> None:
+        fd = self._fds.pop(key, None)
         if fd is not None:
             self._loop.remove_reader(fd)
             os.close(fd)
 
     def close(self) -> None:
-        for pid in list(self._fds):
-            self.remove(pid)
+        for key in list(self._fds):
+            self.remove(key)
 
-    def _ended(self, pid: int, ended: Callable[[], None]) -> None:
-        self.remove(pid)
+    def _ended(self, key: Hashable, ended: Callable[[], None]) -> None:
+        self.remove(key)
         ended()

@@ -33,6 +33,7 @@ START_SECONDS = 30.0
 LOG_BYTES_MAX = 5_000_000
 FILES_MAX = 1024
 FRONT = "front"
+HOLD_TRIES = 20
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 """Variables that managed processes are given from the environment of the server."""
 
@@ -104,6 +105,20 @@ class Supervisor:
         """Ask it to end (its group; it is killed after its grace). Also keeps one that has just died from being restarted."""
         with _faults(NOT_RUNNING, BAD_NAME):
             await self._call("supervisor.stopProcess", name, False)
+
+    async def hold(self, name: str) -> None:
+        """It has just died; keep it from being started again. Where it was reaped already it can only be forgotten in time."""
+        for _ in range(HOLD_TRIES):
+            try:
+                await self._call("supervisor.stopProcess", name, False)
+                return
+            except _Refusal as refusal:
+                if refusal.code == BAD_NAME:
+                    return
+                if refusal.code != NOT_RUNNING:
+                    raise
+            if await self.remove(name):
+                return
 
     async def remove(self, name: str) -> bool:
         """Forget a program; False while it still runs."""

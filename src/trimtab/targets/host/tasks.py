@@ -224,7 +224,7 @@ class Tasks:
         ended = asyncio.Event()
         message = ""
         if pid:
-            self._host.pids.add(pid, ended.set)
+            self._host.pids.add(pid, ended.set, watcher="run")
         while pid and not ended.is_set():
             left = (deadline - self._host.clock.now()).total_seconds()
             if left <= 0 and not message:
@@ -260,7 +260,7 @@ class Tasks:
         pid = (info.pid if info is not None else 0) or host.orphan(instance)
         if pid:
             gone = asyncio.Event()
-            host.pids.add(pid, gone.set)
+            host.pids.add(pid, gone.set, watcher="end")
             if info is not None and info.pid:
                 await host.supervisor.stop(instance)
             else:
