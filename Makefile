@@ -39,7 +39,7 @@ simulate: environment ## the engine under seeded faults (SEEDS=10000)
 	@$(BIN)/python -m trimtab.testing.simulate --seeds $(SEEDS)
 
 bench: environment ## speed and cost, as ratios in one run
-	@$(BIN)/python bench
+	@worst=0; for script in bench/*.py; do printf '\n== %s\n' "$$script"; $(BIN)/python "$$script" || worst=1; done; exit $$worst
 
 lock: ## choose the versions anew and write requirements/*.txt
 	@.ci/lock

@@ -27,21 +27,27 @@ def json_schema(kind: str) -> dict[str, Any]:
     """The schema of one kind. Raises UserError for a kind that there is not."""
     if kind not in KINDS:
         raise UserError(f"there is no kind {escaped(kind)}", remedy=nearest(kind, KINDS))
-    made = msgspec.json.schema(KINDS[kind])
+    return document_schema(kind, API_VERSION, KINDS[kind])
+
+
+def document_schema(kind: str, api_version: str, read_by: type[Any]) -> dict[str, Any]:
+    """The schema of a whole document: that of the type that reads it, with apiVersion and kind, which say what a document is."""
+    made = msgspec.json.schema(read_by)
     definitions: dict[str, Any] = made["$defs"]
     top = definitions.pop(made["$ref"].rpartition("/")[2])
     header = {
-        "apiVersion": {"const": API_VERSION, "description": "The version of this format."},
+        "apiVersion": {"const": api_version, "description": "The version of this format."},
         "kind": {"const": kind, "description": "What is declared."},
     }
+    group, _, version = api_version.partition("/")
     return {
         "$schema": DRAFT,
-        "$id": f"https://trimtab.dev/schema/v1/{kind}.json",
+        "$id": f"https://{group}/schema/{version}/{kind}.json",
         "title": kind,
         "description": top.get("description", ""),
         "type": "object",
-        "properties": header | top["properties"],
-        "required": ["apiVersion", "kind", *top["required"]],
+        "properties": header | top["properties"] | header,
+        "required": ["apiVersion", "kind", *(name for name in top["required"] if name not in header)],
         "additionalProperties": False,
         "$defs": definitions,
     }
