@@ -78,6 +78,8 @@ class Engine:
         self.note("logs", name, environment, object, lines, follow)
         self.streaming += 1
         try:
+            if object == "hangs":
+                await asyncio.Event().wait()
             for number in range(lines):
                 yield LogLine("web.0", f"line {number}", NOW)
             if object == "breaks":

@@ -160,23 +160,37 @@ async def test_followed_events_are_filtered(server: Serving, engine: Engine) -> 
             await asyncio.sleep(0.01)
 
 
-async def test_waiting_ends_when_the_client_goes_or_the_server_ends(server: Serving, engine: Engine) -> None:
-    """A long wait and an endless stream end at once with the server, the wait with a 503."""
+async def test_waiting_ends_with_the_server(server: Serving, engine: Engine) -> None:
+    """A long wait, logs that do not come and an endless stream end at once with the server; what had no answer yet gets a 503."""
     host, _, port = server.url.removeprefix("http://").rpartition(":")
     connections = []
-    for path in ("/api/v1/status?commit=a&wait=healthy&timeout=600", f"{A}/logs?follow=true"):
+    for path in ("/api/v1/status?commit=a&wait=healthy&timeout=600", f"{A}/logs?object=hangs", f"{A}/logs?follow=true"):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
         connections.append((reader, writer))
-    while len(engine.asked) < 2:
+    while len(engine.asked) < 3:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     async with asyncio.timeout(2):
         await server.close()
-        waited, streamed = [await reader.read() for reader, _ in connections]
+        waited, hanging, streamed = [await reader.read() for reader, _ in connections]
     assert waited.startswith(b"HTTP/1.1 503")
+    assert hanging.startswith(b"HTTP/1.1 503")
     assert streamed.startswith(b"HTTP/1.1 200")
     assert streamed.endswith(b"0\r\n\r\n")
     assert engine.streaming == 0
     for _, writer in connections:
         writer.close()
+
+
+async def test_a_wait_ends_when_its_client_goes(server: Serving, engine: Engine) -> None:
+    """When a client goes away while it waits, the waiting ends and what it waited for is given up."""
+    host, _, port = server.url.removeprefix("http://").rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {A}/logs?object=hangs HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        while not engine.streaming:
+            await asyncio.sleep(0.01)
+        writer.close()
+        while engine.streaming:
+            await asyncio.sleep(0.01)

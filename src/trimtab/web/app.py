@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -23,6 +23,7 @@ from .parameters import read
 from .routes import ROUTES, Engine, Route
 from .seams import Commands, Queries
 
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -57,7 +58,8 @@ def _endpoint(route: Route, engine: Engine, closing: asyncio.Event) -> Endpoint:
             given = read(route.parameters, await _values(request))
             follow = getattr(given, "follow", False)
             if route.lines is not None and (follow or route.ask is None):
-                return await begin(route.lines(engine, given), closing, endless=follow)
+                lines = begin(route.lines(engine, given), closing, endless=follow)
+                return await _until_the_end(lines, closing, request)
             assert route.ask is not None
             answer = await _until_the_end(route.ask(engine, given), closing, request)
         except HTTPException as error:
@@ -91,7 +93,7 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-async def _until_the_end(work: Awaitable[Any], closing: asyncio.Event, request: Request) -> Any:
+async def _until_the_end(work: Awaitable[T], closing: asyncio.Event, request: Request) -> T:
     """The result of ``work``, unless the server ends or the client goes before it is done."""
     doing = asyncio.ensure_future(work)
     ends = {asyncio.ensure_future(closing.wait()), asyncio.ensure_future(gone(request.receive))}
