@@ -24,7 +24,7 @@ def test_every_kind_has_a_strict_schema_of_whole_documents(line: Line, kind: str
     assert result.code == 0
     schema = json.loads(result.out)
     assert schema["title"] == kind
-    assert schema["properties"]["kind"] == {"const": kind}
+    assert schema["properties"]["kind"]["const"] == kind
     assert schema["properties"]["apiVersion"]["const"].endswith("trimtab.dev/v1")
     assert schema["required"][:2] == ["apiVersion", "kind"]
     assert schema["additionalProperties"] is False
