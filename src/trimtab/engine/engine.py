@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import msgspec
 
-from trimtab.core.lifecycle.state import Decision, Finish, Reconciliation
+from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.config import Configuration, Environment
+from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key
@@ -226,11 +227,11 @@ class Session:
                 log.warning("drop what is too old: %s", error)
             await self.parts.clock.sleep(PRUNE_SECONDS)
 
-    def _told(self, key: Key, decision: Decision) -> None:
-        """A decision is stored: wake whom it concerns, and tell Git."""
-        for deployment in decision.deployments:
+    def _told(self, key: Key, deployments: tuple[Deployment, ...], finished: bool) -> None:
+        """Something is on the record: wake whom it concerns, and tell Git."""
+        for deployment in deployments:
             self.notes.add(self.declarer.repository_of(key), deployment)
-        if decision.deployments or isinstance(decision.act, Finish):
+        if deployments or finished:
             for other in self.world.dependants(key):
                 self.workers.wake(other)
             released = self.world.settle_contents(key, newest=self._offered(key))

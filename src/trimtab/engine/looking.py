@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 
 from trimtab.core.decide.plan import Situation, forgotten, plan
-from trimtab.core.lifecycle.state import Looked, Stumbled, Took
+from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import Health, HealthStatus
@@ -47,8 +47,7 @@ class Hands:
             raise TransientError(f"look at environment {environment}: it is not declared", remedy="Declare it in .trimtab/")
         return self._targets.get(environment, declared)
 
-    async def look(self, key: Key) -> Looked | Stumbled:
-        state = self._world.states[key]
+    async def look(self, key: Key, state: Reconciliation) -> Looked | Stumbled:
         assert state.current is not None, "only what is current is looked at"
         content = self._world.contents[key].get(state.current.digest)
         if content is None:
@@ -58,14 +57,14 @@ class Hands:
         try:
             await self.rebuild(key.environment)
             target = self.target(key.environment)
-            situation = await self._situation(key, content, target)
+            situation = await self._situation(key, content, target, state)
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
         if isinstance(situation, Stumbled):
             return situation
         return self._looked(key, content, target, situation)
 
-    async def inspect(self, key: Key, content: Content, approved: frozenset[str] = frozenset()) -> Plan | list[Problem]:
+    async def inspect(self, key: Key, content: Content) -> Plan | list[Problem]:
         """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""
         await self.rebuild(key.environment)
         target = self.target(key.environment)
@@ -74,15 +73,16 @@ class Hands:
         preview = await target.preview(content.manifests)
         if preview.problems:
             return list(preview.problems)
-        return plan(self._describe(key, content, observed, preview.bodies, approved))
+        state = self._world.states.get(key, Reconciliation())
+        return plan(self._describe(key, content, observed, preview.bodies, state))
 
-    async def _situation(self, key: Key, content: Content, target: Target) -> Situation | Stumbled:
+    async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
         observed = await target.observe(Scope(key.environment, self._refs(key, content)))
         preview = await target.preview(content.manifests)
         if preview.problems:
             shown = "; ".join(str(problem) for problem in preview.problems[:5])
             return Stumbled(shown, transient=False)
-        return self._describe(key, content, observed, preview.bodies, self._world.states[key].approved)
+        return self._describe(key, content, observed, preview.bodies, state)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -95,14 +95,14 @@ class Hands:
         content: Content,
         observed: Mapping[Identity, Observed],
         predicted: Mapping[Identity, Body],
-        approved: frozenset[str],
+        state: Reconciliation,
     ) -> Situation:
         world = self._world
-        environment, found, state = world.environment(key.environment), world.application(key), world.states.get(key)
+        environment, found = world.environment(key.environment), world.application(key)
         assert environment is not None, "its target was just asked"
         inventory = world.inventories[key.environment]
         identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
-        sequence = state.current.sequence if state is not None and state.current is not None else world.sequence
+        sequence = state.current.sequence if state.current is not None else world.sequence
         return Situation(
             key=key,
             installation=world.installation,
@@ -116,7 +116,7 @@ class Hands:
             removed_elsewhere=world.removed_elsewhere(key, sequence),
             ignore=(*environment.spec.ignore, *(found[0].spec.ignore if found else ())),
             adopt=found[0].spec.adopt if found else False,
-            approved=approved,
+            approved=state.approved,
         )
 
     def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
@@ -138,8 +138,8 @@ class Hands:
             owned=len(situation.inventory.of(key.application)) - len(dropped),
         )
 
-    async def take(self, key: Key, steps: tuple[Step, ...]) -> Took | Stumbled:
-        current = self._world.states[key].current
+    async def take(self, key: Key, steps: tuple[Step, ...], state: Reconciliation) -> Took | Stumbled:
+        current = state.current
         assert current is not None, "only what is current is applied"
         try:
             target = self.target(key.environment)

@@ -171,8 +171,7 @@ class Queries:
             content = _newest(session, key)
             if content is None:
                 continue
-            state = session.world.states.get(key, Reconciliation())
-            made = await session.hands.inspect(key, content, state.approved)
+            made = await session.hands.inspect(key, content)
             if isinstance(made, Plan):
                 plans.append(_masked(made))
             else:
@@ -583,10 +582,6 @@ def _doctor_head(row: RepositoryRow) -> Finding:
 
 async def _merge(sources: list[AsyncIterator[LogLine]]) -> AsyncIterator[LogLine]:
     """Lines as they come from several sources; ends when all have ended."""
-    if len(sources) == 1:
-        async for line in sources[0]:
-            yield line
-        return
     queue: asyncio.Queue[LogLine | None] = asyncio.Queue(1_000)
 
     async def pump(source: AsyncIterator[LogLine]) -> None:

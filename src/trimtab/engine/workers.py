@@ -1,8 +1,9 @@
 """Runs the reconcile lifecycle: for every Key at most one task, which ends when there is nothing to do.
 
-A turn is: a happening → `step` → one atomic write of state and record → the act (look, take) → its result is the next happening.
+A turn is: happening → `step` → the act (look, take) → its result is the next happening. State and record of several decisions are
+stored in one atomic write, before the target is changed and at the end of the turn.
 Happenings of a Key queue up in its inbox; a wake is only a flag, so a thousand wakes cost one look. What is due later stands in a
-heap with one timer. The state in memory moves only after the write: if the store fails, the same happening is tried again.
+heap with one timer. The state in memory moves only after the write.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import heapq
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -30,9 +32,11 @@ from trimtab.core.lifecycle.state import (
     Woken,
 )
 from trimtab.core.model.config import Application, Placement
+from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError
 from trimtab.core.model.event import Event
-from trimtab.core.model.names import Key
+from trimtab.core.model.inventory import Entry
+from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.store import Writes
 
@@ -50,11 +54,43 @@ TIMER_SECONDS_MAX = 3_600.0
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class _Gathered:
+    """Decisions of one Key that are written together."""
+
+    state: Reconciliation
+    finished: bool = False
+    events: list[Event] = field(default_factory=list)
+    deployments: dict[int, Deployment] = field(default_factory=dict)
+    entries: dict[Identity, Entry] = field(default_factory=dict)
+    dropped: list[ObjectRef] = field(default_factory=list)
+
+    def add(self, decision: Decision) -> None:
+        self.state = decision.state
+        self.finished = isinstance(decision.act, Finish)
+        self.events += decision.events
+        self.deployments |= {deployment.sequence: deployment for deployment in decision.deployments}
+        self.entries |= {entry.ref.identity: entry for entry in decision.entries}
+        self.dropped += decision.dropped
+
+    def clear(self) -> None:
+        self.finished = False
+        for gathered in (self.events, self.deployments, self.entries, self.dropped):
+            gathered.clear()
+
+
 class Workers:
     def __init__(
-        self, world: World, hands: Hands, journal: Journal, clock: Clock, chance: Chance, *, told: Callable[[Key, Decision], None]
+        self,
+        world: World,
+        hands: Hands,
+        journal: Journal,
+        clock: Clock,
+        chance: Chance,
+        *,
+        told: Callable[[Key, tuple[Deployment, ...], bool], None],
     ) -> None:
-        """``told`` hears each decision once it is stored."""
+        """``told`` hears what became of a Key's Deployments once it is stored, and whether the Key is finished."""
         self._world = world
         self._hands = hands
         self._journal = journal
@@ -129,25 +165,29 @@ class Workers:
             del self._running[key]
 
     async def _turn(self, key: Key) -> None:
-        happening: Happening | None
-        if self._inbox[key]:
-            happening = self._inbox[key][0]
-            await self._decide(key, happening)
-            self._inbox[key].popleft()
-            for other in self._world.dependants(key):
-                self.wake(other)
-            return
-        happening = self._awake(key)
-        while happening is not None:
-            decision = await self._decide(key, happening)
-            # New content or a command goes first: what was decided without it is decided again.
-            happening = None if self._inbox[key] else await self._perform(key, decision.act)
+        """Everything that waits for ``key``, then looking and acting until there is nothing to do.
 
-    def _awake(self, key: Key) -> Happening:
+        Decisions are gathered and written together, at the latest before the target is changed: a look changes nothing, so a crash
+        after it loses nothing that the next look would not find.
+        """
+        gathered = _Gathered(self._world.states.get(key, Reconciliation()))
+        news = len(self._inbox[key])
+        for one in list(self._inbox[key]):
+            gathered.add(step(key, gathered.state, one, self._clock.now()))
+        happening: Happening | None = self._awake(key, gathered.state)
+        while happening is not None:
+            decision = step(key, gathered.state, happening, self._clock.now())
+            gathered.add(decision)
+            if not isinstance(decision.act, Look) or decision.dropped or len(self._inbox[key]) > news:
+                await self._commit(key, gathered, news)
+                news = 0
+            # New content or a command goes first: what was decided without it is decided again.
+            happening = None if len(self._inbox[key]) > news else await self._perform(key, decision.act, gathered.state)
+
+    def _awake(self, key: Key, state: Reconciliation) -> Happening:
         self._woken.pop(key, None)
-        state = self._world.states.get(key)
         found = self._world.application(key)
-        if found is None or state is None or state.undeclared or state.pending is None:
+        if found is None or state.undeclared or state.pending is None:
             return Woken(progress_seconds=found[0].spec.progress_deadline_seconds if found else 600)
         return Woken(self._gates(key, state.pending.sequence, *found), found[0].spec.progress_deadline_seconds)
 
@@ -158,54 +198,56 @@ class Workers:
         news = tuple(f"waits for {other}, which is being looked at" for other in asked if self._inbox.get(other))
         return news or gates(key, sequence, after=after, depends_on=depends_on, states=self._world.states)
 
-    async def _decide(self, key: Key, happening: Happening) -> Decision:
+    async def _commit(self, key: Key, gathered: _Gathered, news: int) -> None:
+        """Write what was decided, then let it hold in memory; ``news`` happenings of the inbox are done with then."""
         while True:
-            before = self._world.states.get(key, Reconciliation())
-            decision = step(key, before, happening, self._clock.now())
             try:
-                await self._store(key, before, decision)
+                await self._store(key, gathered)
+                break
             except TransientError as error:
                 log.warning("record %s: %s", key, error)
                 await self._clock.sleep(STORE_RETRY_SECONDS)
-                continue
-            self._adopt(key, decision)
-            return decision
+        for _ in range(news):
+            self._inbox[key].popleft()
+        self._adopt(key, gathered)
+        if news:
+            for other in self._world.dependants(key):
+                self.wake(other)
+        gathered.clear()
 
-    async def _store(self, key: Key, before: Reconciliation, decision: Decision) -> None:
-        finished = isinstance(decision.act, Finish)
-        changed = decision.state != before or finished
-        if not (changed or decision.events or decision.entries or decision.dropped):
+    async def _store(self, key: Key, gathered: _Gathered) -> None:
+        changed = gathered.state != self._world.states.get(key, Reconciliation()) or gathered.finished
+        if not (changed or gathered.events or gathered.entries or gathered.dropped):
             return
-        state = None if finished else msgspec.json.encode(decision.state)
+        state = None if gathered.finished else msgspec.json.encode(gathered.state)
         await self._journal.write(
             Writes(
-                events=decision.events,
-                deployments=decision.deployments,
-                entries=decision.entries,
-                dropped=tuple((key.environment, ref) for ref in decision.dropped),
+                events=tuple(gathered.events),
+                deployments=tuple(gathered.deployments.values()),
+                entries=tuple(gathered.entries.values()),
+                dropped=tuple((key.environment, ref) for ref in gathered.dropped),
                 documents=((state_document(key), state),) if changed else (),
             )
         )
 
-    def _adopt(self, key: Key, decision: Decision) -> None:
-        """What is stored now also holds in memory."""
+    def _adopt(self, key: Key, gathered: _Gathered) -> None:
         inventory = self._world.inventories[key.environment]
-        for ref in decision.dropped:
+        for ref in gathered.dropped:
             inventory.drop(ref.identity)
-        for entry in decision.entries:
+        for entry in gathered.entries.values():
             inventory.put(entry)
-        self._world.states[key] = decision.state
-        self._told(key, decision)
-        if isinstance(decision.act, Finish):
+        self._world.states[key] = gathered.state
+        self._told(key, tuple(gathered.deployments.values()), gathered.finished)
+        if gathered.finished:
             self._world.forget(key)
 
-    async def _perform(self, key: Key, act: Act) -> Happening | None:
+    async def _perform(self, key: Key, act: Act, state: Reconciliation) -> Happening | None:
         match act:
             case Look():
                 self._woken.pop(key, None)
-                return await self._hands.look(key)
+                return await self._hands.look(key, state)
             case Take():
-                return await self._hands.take(key, act.steps)
+                return await self._hands.take(key, act.steps, state)
             case Rest():
                 self._schedule(key, act.due)
                 return None
