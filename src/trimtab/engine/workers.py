@@ -44,7 +44,8 @@ from .journal import Journal
 from .looking import Hands
 from .world import World
 
-KEYS_AT_ONCE_MAX = 32
+KEYS_AT_ONCE_MAX = 256
+"""Many, because most of them wait for the same disk write or the same target; targets bound their own connections."""
 JITTER = 0.1
 """Due times are spread by up to this share, so that what failed together is not tried together."""
 STORE_RETRY_SECONDS = 1.0
