@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,10 +28,13 @@ GIT_ENVIRONMENT = {
 class Repository:
     """A repository on disk, driven by the git command line. ``path`` is a work tree, or bare."""
 
-    def __init__(self, path: Path, *, bare: bool = False, branch: str = "main") -> None:
+    def __init__(self, path: Path, *, bare: bool = False, branch: str = "main", template: Path | None = None) -> None:
         self.path = path
+        if template is not None:
+            shutil.copytree(template, path, symlinks=True)
+            return
         path.mkdir(parents=True)
-        self.git("init", "--quiet", f"--initial-branch={branch}", *(["--bare"] if bare else []))
+        self.git("init", "--quiet", "--template=", f"--initial-branch={branch}", *(["--bare"] if bare else []))
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
         done = subprocess.run(["git", *arguments], cwd=self.path, env=GIT_ENVIRONMENT, input=stdin, capture_output=True)
@@ -67,20 +71,28 @@ class Repository:
         return commit
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``source`` and ``bare`` as every test finds them; copied, because making them takes ten processes."""
+    base = tmp_path_factory.mktemp("template")
+    source = Repository(base / "source")
+    source.commit("first", a="kind: A\n", apps__web="kind: Web\n")
+    bare = Repository(base / "bare.git", bare=True)
+    source.git("push", "--quiet", str(bare.path), "main")
+    return base
+
+
 @pytest.fixture
-def source(tmp_path: Path) -> Repository:
+def source(template: Path, tmp_path: Path) -> Repository:
     """A developer's work tree with one commit."""
-    repository = Repository(tmp_path / "source")
-    repository.commit("first", a="kind: A\n", apps__web="kind: Web\n")
-    return repository
+    return Repository(tmp_path / "source", template=template / "source")
 
 
 @pytest.fixture
-def bare(tmp_path: Path, source: Repository) -> Repository:
+def bare(template: Path, tmp_path: Path, source: Repository) -> Repository:
     """A bare repository that ``source`` pushes to, as its remote ``origin``."""
-    repository = Repository(tmp_path / "bare.git", bare=True)
+    repository = Repository(tmp_path / "bare.git", template=template / "bare.git")
     source.git("remote", "add", "origin", str(repository.path))
-    source.git("push", "--quiet", "origin", "main")
     return repository
 
 

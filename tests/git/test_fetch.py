@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.names import Revision
 from trimtab.git import GitRepositories
+from trimtab.git.command import GitSettings
 
 
 def _files(repositories: GitRepositories, repository: str, revision: str) -> list[str]:
@@ -291,8 +294,6 @@ async def test_a_fetch_that_takes_too_long_is_ended(source, tmp_path):
     slow = tmp_path / "slow-ssh"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
-    from trimtab.git.command import GitSettings
-
     made = GitRepositories(tmp_path / "data", GitSettings(ssh_command=str(slow), clone_timeout_seconds=0.3))
     started = time.monotonic()
     with pytest.raises(TransientError, match=r"git fetch: gave up after 0\.3 s"):
@@ -370,3 +371,89 @@ async def test_maintenance_writes_the_commit_graph(repositories, source):
     await repositories._maintenance.collect(mirror)
     assert (mirror.path / "objects" / "info" / "commit-graphs" / "commit-graph-chain").exists()
     assert _files(repositories, str(source.path), source.head()) == ["a.yaml", "apps/web.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("HEAD", ""), ("config", "[broken"), ("refs/heads/main", ""), ("packed-refs", "???")]
+)
+async def test_a_mirror_whose_own_files_are_damaged(source, tmp_path, file, content):
+    """What a power cut leaves behind is mended by the next fetch, in a new process too."""
+    name = str(source.path)
+    first = GitRepositories(tmp_path / "data")
+    await first.fetch(name)
+    await first.close()
+    (next((tmp_path / "data" / "mirrors").glob("*.git")) / file).write_text(content)
+    again = GitRepositories(tmp_path / "data")
+    await again.fetch(name)
+    assert (await again.resolve(name, "")).revision == source.head()
+    assert _files(again, name, source.head()) == ["a.yaml", "apps/web.yaml"]
+    await again.close()
+
+
+async def test_locks_of_a_killed_git_are_cleared(repositories, source):
+    """An old lock file does not stop the fetches for ever; a fresh one is somebody's, and is waited for."""
+    name = str(source.path)
+    await repositories.fetch(name)
+    source.commit(b="1")
+    lock = next(repositories._directory.glob("*.git")) / "refs" / "heads" / "main.lock"
+    lock.touch()
+    with pytest.raises(TransientError, match=r"main\.lock"):
+        await repositories.fetch(name)
+    os.utime(lock, (0, 0))
+    assert await repositories.fetch(name)
+    assert (await repositories.resolve(name, "")).revision == source.head()
+
+
+async def test_a_cancelled_fetch_leaves_no_process(source, tmp_path):
+    """When nobody waits for it any more, git and its helpers end."""
+    pid = tmp_path / "pid"
+    slow = tmp_path / "slow-ssh"
+    slow.write_text(f"#!/bin/sh\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 60\n")
+    slow.chmod(0o755)
+    made = GitRepositories(tmp_path / "data", GitSettings(ssh_command=str(slow)))
+    asked = [asyncio.create_task(made.fetch("ssh://host.invalid/x.git")) for _ in range(2)]
+    while not pid.exists():
+        await asyncio.sleep(0.01)
+    asked[0].cancel()
+    await asyncio.sleep(0.05)
+    assert _runs(pid.read_text().strip())
+    asked[1].cancel()
+    await asyncio.wait(asked)
+    deadline = time.monotonic() + 3
+    while _runs(pid.read_text().strip()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert not _runs(pid.read_text().strip())
+    assert list(made._directory.iterdir()) == []
+    await made.close()
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_repository_that_may_not_be_read(repositories, source, monkeypatch):
+    """Permission denied is the user's mistake at first, and passing trouble later."""
+    name = str(source.path)
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.git.refs.git_directory", denied)
+        with pytest.raises(UserError, match="permission denied"):
+            await repositories.fetch(name)
+    await repositories.fetch(name)
+    monkeypatch.setattr("trimtab.git.refs.git_directory", denied)
+    with pytest.raises(TransientError, match="permission denied"):
+        await repositories.fetch(name)
+
+
+async def test_a_disk_that_takes_nothing(repositories, source):
+    """A mirror that cannot be written is passing trouble, and is named."""
+    repositories._directory.rmdir()
+    repositories._directory.write_text("in the way")
+    with pytest.raises(TransientError, match=r"fetch .*: (Not a directory|File exists): .*mirrors"):
+        await repositories.fetch(str(source.path))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -14,15 +17,24 @@ def _blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def made(template, tmp_path_factory):
+    """Branches, tags and versions to resolve."""
+    source = tmp_path_factory.mktemp("history") / "source"
+    shutil.copytree(template / "source", source)
+    script = """
+        git tag v1.0.0; git commit -q --allow-empty -m 1; git tag -a -m annotated v1.2.0; git commit -q --allow-empty -m 2
+        git tag v2.0.0-rc.1; git branch feature/one; git commit -q --allow-empty -m 3; git tag tree-tag HEAD^{tree}
+    """
+    person = {f"GIT_{role}_{field}": "ann" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
+    subprocess.run(["sh", "-ec", script], cwd=source, env={"PATH": os.environ["PATH"], **person}, check=True)
+    return source
+
+
 @pytest.fixture
-async def history(repositories, source):
-    source.git("tag", "v1.0.0")
-    source.commit(b="1")
-    source.git("tag", "-a", "-m", "annotated", "v1.2.0")
-    source.commit(b="2")
-    source.git("tag", "v2.0.0-rc.1")
-    source.git("branch", "feature/one")
-    source.commit(b="3")
+async def history(repositories, source, made):
+    shutil.rmtree(source.path)
+    shutil.copytree(made, source.path)
     await repositories.fetch(str(source.path))
     return source
 
@@ -81,8 +93,6 @@ async def test_what_leads_nowhere(repositories, history, expression, message):
 
 async def test_a_tag_of_a_tree_is_no_revision(repositories, history):
     """A tag that leads to no commit is refused by name."""
-    history.git("tag", "tree-tag", "HEAD^{tree}")
-    await repositories.fetch(str(history.path))
     with pytest.raises(UserError, match="refs/tags/tree-tag is not a commit"):
         await repositories.resolve(str(history.path), "tree-tag")
 

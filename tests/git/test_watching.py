@@ -104,16 +104,17 @@ async def test_a_linked_work_tree(source, watching, tmp_path):
     assert await wakes.caused_by(source.git, "-C", str(tmp_path / "linked"), "switch", "--quiet", "-c", "more") < WITHIN_SECONDS
 
 
-async def test_a_repository_that_comes_and_goes(make, source, watching, tmp_path):
+async def test_a_repository_that_comes_and_goes(make, source, watching, tmp_path, monkeypatch):
     """One that is not there yet is waited for; one that was replaced is found again."""
+    monkeypatch.setattr("trimtab.git.watching.LOOK_SECONDS", 0.1)
     wakes = watching(tmp_path / "later")
     await asyncio.sleep(0.05)
     later = make("later")
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(0.2)
     assert await wakes.caused_by(later.commit, a="1") < WITHIN_SECONDS
     shutil.rmtree(later.path)
     shutil.copytree(source.path, later.path)
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(0.3)
     assert await wakes.caused_by(later.commit, z="1") < WITHIN_SECONDS
 
 

@@ -52,7 +52,7 @@ _CONFIG = """\
 [core]
     fsmonitor = false
     packedRefsTimeout = 5000
-    filesRefLockTimeout = 2000
+    filesRefLockTimeout = 1000
 [gc]
     auto = 0
     autoDetach = false

@@ -46,6 +46,11 @@ _KINDS = (
         "",
         passing=True,
     ),
+    _kind(
+        r"insufficient permission for adding|unable to (?:create|write|append)|cannot (?:lock|update) ref|No space left|Read-only file",
+        "Look at the disk, and at the permissions of Trimtab's data directory",
+        passing=True,
+    ),
     _kind(r"Host key verification failed", "Add the host's key to the known hosts of the user that runs Trimtab"),
     _kind(r"Permission denied|\b403\b|access denied", "Let the user that runs Trimtab read it"),
     _kind(
@@ -59,9 +64,17 @@ _OBJECT = re.compile(r"(?:object|in tree|in) ([0-9a-f]{40})(?::? ([A-Za-z]+): ([
 _DAMAGE = re.compile(
     r"bad object|corrupt|unable to (?:read|parse|find)|missing (?:blob|tree|commit|object)|not a git repository|inflate"
     r"|invalid sha1 pointer|reference broken|bad config|bad (?:numeric|boolean) config|packfile|did not send all necessary objects"
-    r"|is empty|unable to unpack|cannot (?:open|read)|unresolved deltas|hash mismatch|bad (?:index|tree|signature)|lacks",
+    r"|is empty|unable to unpack|cannot (?:open|read)|unresolved deltas|hash mismatch|bad (?:index|tree|signature)|lacks|(?:unterminated|unexpected) line in",
     re.IGNORECASE,
 )
+
+
+_LOCKED = re.compile(rb"\.lock': File exists")
+
+
+def locked(result: Finished) -> bool:
+    """True when a lock file stood in the way: another git is at work, or one was killed."""
+    return bool(_LOCKED.search(result.stderr))
 
 
 def failure(doing: str, result: Finished, *, known: bool) -> TrimtabError:

@@ -24,7 +24,7 @@ from trimtab.plumbing.processes import Finished
 
 from . import refs
 from .command import Git
-from .failures import damaged, failure
+from .failures import damaged, failure, locked
 from .objects import Objects
 from .refs import Refs
 from .remote import Remote
@@ -34,6 +34,7 @@ REMOTE_HEAD = "refs/remote/HEAD"
 REMOTE_NOTES = "refs/remote/notes/trimtab"
 NOTES = "refs/notes/trimtab"
 KEEP = "refs/trimtab/keep/"
+STALE_SECONDS = 30.0
 UNBORN = "trimtab-unborn"
 MEND_SECONDS = 600.0
 CHECK_SECONDS = 600.0
@@ -64,6 +65,7 @@ class Mirror:
         self._seen: Refs | None = None  # the remote's refs that the mirror surely has
         self._refs: Refs | None = None
         self._objects: Objects | None = None
+        self._suspect = False  # it could not even be opened
         self._mended_at: float | None = None
         self.generation = 0  # counts the times that another mirror took this one's place
         if self._old.exists() and not self.exists:  # stopped between the two renames of `_swap`
@@ -89,7 +91,11 @@ class Mirror:
         if self._objects is None:
             if not self.exists:
                 raise UserError(f"{self.remote.name}: not fetched yet", remedy="Fetch it first")
-            self._objects = Objects(self.path, self.remote.name)
+            try:
+                self._objects = Objects(self.path, self.remote.name)
+            except TransientError:
+                self._suspect = True
+                raise
         return self._objects
 
     @property
@@ -100,6 +106,7 @@ class Mirror:
                 raise UserError(f"{self.remote.name}: not fetched yet", remedy="Fetch it first")
             found = refs.read(self.path)
             if found is None:
+                self._suspect = True
                 raise TransientError(f"{self.remote.name}: the refs of its mirror cannot be read: {self.path}")
             self._refs = found
         return self._refs
@@ -110,9 +117,9 @@ class Mirror:
 
     async def _fetch(self) -> bool:
         source = self._source()
-        if source is not None and source == self._seen and self.exists and not (self._objects and self._objects.damaged):
+        if source is not None and source == self._seen and self.exists and not self._damaged:
             return False
-        before = self._refs_or_none()
+        before = refs.read(self.path) if self.exists else None
         try:
             await self._update(source)
         except OSError as error:
@@ -120,15 +127,17 @@ class Mirror:
         finally:
             self._refs = None
         self._seen = source
-        return self._refs_or_none() != before
+        return self.refs != before
 
     async def _update(self, source: Refs | None) -> None:
         if not self.exists:
             await self._clone(source)
             return
-        if self._objects is not None and self._objects.damaged and await self._mend(source):
+        if (self._damaged or refs.read(self.path) is None) and await self._mend(source):
             return
         result = await self._pull(self.path, source, self.git.settings.fetch_timeout_seconds)
+        if result.code and locked(result) and await asyncio.to_thread(_unlock, self.path):
+            result = await self._pull(self.path, source, self.git.settings.fetch_timeout_seconds)
         if result.code == 0:
             self.objects.reopen()
         elif not (damaged(result) and await self._mend(source)):
@@ -150,8 +159,14 @@ class Mirror:
             raise error(f"{doing}: there is no Git repository at this path", remedy="Correct the path, or run `git init` there")
         raise error(f"{doing}: there is no such path", remedy="Correct the path")
 
-    def _refs_or_none(self) -> Refs | None:
-        return self.refs if self.exists else None
+    @property
+    def _damaged(self) -> bool:
+        return self._suspect or (self._objects is not None and self._objects.damaged)
+
+    def _sound(self) -> None:
+        self._suspect = False
+        if self._objects is not None:
+            self._objects.damaged = False
 
     async def _pull(self, directory: Path, source: Refs | None, timeout_seconds: float) -> Finished:
         """One `git fetch` into ``directory``; and the default branch, where it may have changed."""
@@ -214,7 +229,7 @@ class Mirror:
         self._refs = None
         if self._objects is not None:  # kept: Trees that are in use read through it
             self._objects.reopen()
-            self._objects.damaged = False
+        self._sound()
 
     async def _carry_over(self) -> None:
         """What only the old mirror has: notes that were not pushed and commits that were force-pushed away. As far as readable."""
@@ -233,8 +248,7 @@ class Mirror:
             self.path, "fsck", "--no-dangling", "--no-progress", "--no-reflogs", timeout_seconds=CHECK_SECONDS
         )
         if checked.code == 0:
-            if self._objects is not None:
-                self._objects.damaged = False
+            self._sound()
             return False
         await self._clone(source)
         return True
@@ -244,3 +258,16 @@ def _write_head(directory: Path, content: str) -> None:
     fresh = directory / "HEAD.new"
     fresh.write_text(content + "\n", encoding="utf-8", errors="surrogateescape")
     fresh.replace(directory / "HEAD")
+
+
+def _unlock(directory: Path) -> bool:
+    """Remove the lock files that a killed git has left; True when there were any. Ours are held for moments only."""
+    probe = directory / "now"
+    probe.write_bytes(b"")
+    now = probe.stat().st_mtime  # the file system's own clock
+    probe.unlink()
+    locks = [*directory.glob("*.lock"), *(directory / "refs").rglob("*.lock"), *(directory / "objects" / "info").rglob("*.lock")]
+    stale = [lock for lock in locks if now - lock.stat().st_mtime > STALE_SECONDS]
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return bool(stale)

@@ -19,12 +19,14 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from trimtab.core.model.errors import TransientError, UserError
 
-TREES_MAX = 20_000
-SIZES_MAX = 200_000
+ENTRIES_MAX = 50_000  # of parsed trees that are kept in memory, some 300 bytes each
+SIZES_MAX = 50_000
 TAG_DEPTH_MAX = 10
 OBJECT_BYTES_MAX = 64 * 1024 * 1024
 
 TREE, BLOB, EXECUTABLE, LINK, SUBMODULE = 0o040000, 0o100644, 0o100755, 0o120000, 0o160000
+
+_REMEDY = "The next fetch checks the mirror and makes a new one if need be"
 
 _KINDS = {ObjectType.COMMIT: "commit", ObjectType.TREE: "tree", ObjectType.BLOB: "blob", ObjectType.TAG: "tag"}
 _TYPES = {name: kind for kind, name in _KINDS.items()}
@@ -64,6 +66,7 @@ class Objects:
         self._path, self._name = path, name
         self._lock = threading.RLock()
         self._trees: OrderedDict[str, Mapping[str, Child]] = OrderedDict()
+        self._entries = 0
         self._sizes: dict[str, int] = {}
         self.damaged = False  # something that must be there could not be read
         self.repository = self._open()
@@ -77,7 +80,11 @@ class Objects:
             self.repository = self._open()
 
     def _open(self) -> pygit2.Repository:
-        return pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+        try:
+            return pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+        except pygit2.GitError as error:
+            self.damaged = True
+            raise TransientError(f"{self._name}: its mirror cannot be opened: {error}", remedy=_REMEDY) from error
 
     def kind(self, object_id: str) -> str | None:
         """commit, tree, blob or tag; None when the mirror does not have it."""
@@ -96,10 +103,10 @@ class Objects:
             if known is not None:
                 self._trees.move_to_end(tree_id)
                 return known
-            parsed = _parse_tree(self._read(tree_id, "tree"))
-            self._trees[tree_id] = parsed
-            if len(self._trees) > TREES_MAX:
-                self._trees.popitem(last=False)
+            parsed = self._trees[tree_id] = _parse_tree(self._read(tree_id, "tree"))
+            self._entries += len(parsed) + 1
+            while self._entries > ENTRIES_MAX and len(self._trees) > 1:
+                self._entries -= len(self._trees.popitem(last=False)[1]) + 1
             return parsed
 
     def size(self, blob_id: str) -> int:
@@ -185,7 +192,7 @@ class Objects:
         self.damaged = True
         raise TransientError(
             f"{self._name}: object {object_id} cannot be read from the mirror: {error}",
-            remedy="The next fetch checks the mirror and makes a new one if need be",
+            remedy=_REMEDY,
         ) from error
 
 
