@@ -48,6 +48,15 @@ class FakeRenderer:
     def current(self, rendered_inputs: tuple[tuple[str, str], ...], tree: Tree) -> bool:
         return all((entry.id if (entry := tree.entry(path)) else "") == id_ for path, id_ in rendered_inputs)
 
+    async def discover(self, tree: Tree) -> list[str]:
+        return [
+            top.path
+            for top in tree.entries("")
+            if top.type == "tree"
+            and not top.path.startswith(".")
+            and any(entry.type == "blob" and entry.path.endswith(".json") for entry in tree.walk(top.path))
+        ]
+
 
 def _read(tree: Tree, path: str) -> Iterator[Manifest]:
     problems: list[Problem] = []
