@@ -1,0 +1,211 @@
+"""Applications: rows, details, plans, history, and why something is not done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from trimtab.core.decide.mask import mask, mask_changes
+from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.deployment import Deployment, Phase
+from trimtab.core.model.errors import Problem, TrimtabError
+from trimtab.core.model.health import Health, HealthStatus
+from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.observed import Scope
+from trimtab.core.model.plan import Plan
+from trimtab.core.model.views import (
+    ApplicationDetails,
+    ApplicationsView,
+    ApplicationView,
+    DeploymentView,
+    ExplainView,
+    HistoryView,
+    ObjectView,
+    PlanView,
+    Reason,
+    SuspensionView,
+    combined_hash,
+)
+from trimtab.engine.commands import keys
+from trimtab.engine.engine import Session
+from trimtab.engine.world import GONE, Content
+
+from .reader import LIMIT_MAX, WELL, Reader, errors_of, row_of
+
+
+class ApplicationQueries(Reader):
+    async def applications(self, environment: str = "", after: str = "", limit: int = LIMIT_MAX) -> ApplicationsView:
+        """A page of rows in order of environment and application; ``after`` is the cursor that the page before gave."""
+        session = self._engine.current()
+        known = sorted({key for key, _, _ in session.world.declared()} | session.world.states.keys())
+        rest = [key for key in known if environment in ("", key.environment) and f"{key.environment}/{key.application}" > after]
+        page = rest[: max(1, min(limit, LIMIT_MAX))]
+        cursor = f"{page[-1].environment}/{page[-1].application}" if len(page) < len(rest) else ""
+        return ApplicationsView([row_of(session, key) for key in page], cursor)
+
+    async def application(self, name: str, environment: str = "") -> ApplicationDetails:
+        session = self._engine.current()
+        return ApplicationDetails([await self._details(session, key) for key in keys(session, name, environment)])
+
+    async def plan(self, name: str, environment: str = "") -> PlanView:
+        """What would be done now, for what Git wants now (also where it waits for a gate or a person)."""
+        session = self._engine.current()
+        plans: list[Plan] = []
+        problems: list[Problem] = []
+        for key in keys(session, name, environment):
+            problems += session.world.problems.get(key, ())
+            content = _newest(session, key)
+            if content is None:
+                continue
+            made = await session.hands.inspect(key, content)
+            if isinstance(made, Plan):
+                plans.append(_masked(made))
+            else:
+                problems += made
+        return PlanView.of(plans, problems, combined=combined_hash(plans))
+
+    async def history(self, name: str, environment: str = "", limit: int = 20) -> HistoryView:
+        session = self._engine.current()
+        rows: list[Deployment] = []
+        for key in keys(session, name, environment):
+            rows += await session.parts.store.deployments(key=key, limit=max(1, min(limit, LIMIT_MAX)))
+        rows.sort(key=lambda row: -row.sequence)
+        return HistoryView([DeploymentView.of(row) for row in rows[:limit]])
+
+    async def explain(self, name: str, environment: str = "") -> list[ExplainView]:
+        session = self._engine.current()
+        return [self._explain(session, key) for key in keys(session, name, environment)]
+
+    async def _details(self, session: Session, key: Key) -> ApplicationView:
+        state = session.world.states.get(key, Reconciliation())
+        live, row = session.world.live[key], row_of(session, key)
+        found = session.world.application(key)
+        made = live.plan
+        slot = state.current or state.pending
+        seconds = session.workers.next_try(key)
+        return ApplicationView(
+            name=key.application,
+            environment=key.environment,
+            revision=row.revision,
+            sync=row.sync,
+            health=row.health,
+            message=row.message,
+            project=found[0].spec.project if found else "",
+            repository=session.declarer.repository_of(key),
+            path=(found[1].path or found[0].spec.source.path) if found else "",
+            deployment=DeploymentView.of(slot) if slot is not None else None,
+            suspension=SuspensionView(state.suspension.reason, state.suspension.until) if state.suspension else None,
+            objects=await self._objects(session, key),
+            holds=PlanView.of([made], [], combined="").holds if made is not None else [],
+            plan_hash=made.hash if made is not None else "",
+            errors=errors_of(session.world.problems.get(key, ())),
+            next_try=self._engine.parts.clock.now() + timedelta(seconds=seconds) if seconds is not None else None,
+        )
+
+    async def _objects(self, session: Session, key: Key) -> list[ObjectView]:
+        live = session.world.live[key]
+        content = _running(session, key)
+        manifests = {manifest.identity: manifest for manifest in content.manifests}
+        owned = session.world.inventories[key.environment].of(key.application)
+        refs = {identity: entry.ref for identity, entry in owned.items()} | {identity: m.ref for identity, m in manifests.items()}
+        try:
+            observed = await session.hands.target(key.environment).observe(Scope(key.environment, tuple(refs.values())))
+        except TrimtabError:
+            observed = {}
+        steps = {step.ref.identity: str(step.action) for step in live.plan.steps} if live.plan is not None else {}
+        held = {hold.object.identity for hold in live.plan.holds if hold.object is not None} if live.plan is not None else set()
+        views = []
+        for identity, ref in sorted(refs.items()):
+            manifest, there = manifests.get(identity), observed.get(identity)
+            health = live.health.get(identity, Health(HealthStatus.UNKNOWN))
+            views.append(
+                ObjectView(
+                    object=ref,
+                    sync="held" if identity in held else _object_sync(steps.get(identity), wanted=manifest is not None),
+                    health=health.status,
+                    message=health.message,
+                    file=manifest.file if manifest is not None else "",
+                    line=manifest.line if manifest is not None else 0,
+                    wave=manifest.wave if manifest is not None else 0,
+                    last_log_line=health.last_log_line,
+                    status=mask(there.status) if there is not None else {},
+                )
+            )
+        return views
+
+    def _explain(self, session: Session, key: Key) -> ExplainView:
+        state = session.world.states.get(key, Reconciliation())
+        reasons = [*_explain_heads(session, key), *_explain_content(session, key, state), *_explain_plan(session, key, state)]
+        row = row_of(session, key)
+        summary = f"{key}: {row.sync}, {row.health}" + (f": {row.message}" if row.message else "")
+        return ExplainView(key.application, key.environment, summary, reasons)
+
+
+def _newest(session: Session, key: Key) -> Content | None:
+    state = session.world.states.get(key)
+    slots = (state.pending, state.current) if state is not None else ()
+    contents = session.world.contents.get(key, {})
+    return next((contents[slot.digest] for slot in slots if slot is not None and slot.digest in contents), None)
+
+
+def _running(session: Session, key: Key) -> Content:
+    state = session.world.states.get(key)
+    if state is None or state.current is None:
+        return _newest(session, key) or GONE
+    return session.world.contents.get(key, {}).get(state.current.digest, GONE)
+
+
+def _masked(made: Plan) -> Plan:
+    steps = tuple(msgspec.structs.replace(step, changes=mask_changes(step.ref, step.changes)) for step in made.steps)
+    masked = msgspec.structs.replace(made, steps=steps)
+    # The hash is that of the plan that would be carried out, not of what is shown of it.
+    masked.__dict__["hash"] = made.hash
+    return masked
+
+
+def _object_sync(action: str | None, *, wanted: bool) -> str:
+    if action is None:
+        return "synced" if wanted else "kept"
+    return {"create": "missing", "remove": "removing"}.get(action, "changed")
+
+
+def _explain_heads(session: Session, key: Key) -> list[Reason]:
+    head = session.declarer.head_of(key)
+    if head is None or not head.problem:
+        return []
+    return [Reason(head.repository, "not followed", head.problem, head.remedy or "it is tried again by itself")]
+
+
+def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
+    reasons = [
+        Reason(str(key), "not rendered", str(problem), "what runs stays; a commit that mends it")
+        for problem in session.world.problems.get(key, ())
+    ]
+    if state.pending is not None and state.pending.phase == Phase.PENDING:
+        what = f"revision {state.pending.revision[:12]}"
+        reasons.append(
+            Reason(what, "pending", state.pending.message or "it starts in a moment", "it starts by itself when that is over")
+        )
+    if state.suspension is not None:
+        until = f"at {state.suspension.until.isoformat()}" if state.suspension.until else "when somebody resumes it"
+        reasons.append(Reason(str(key), "suspended", f"{state.suspension.who}: {state.suspension.reason}", until))
+    return reasons
+
+
+def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
+    live = session.world.live[key]
+    reasons: list[Reason] = []
+    if live.plan is not None:
+        for hold in live.plan.holds:
+            lifted = hold.lifted_by.replace("HASH", live.plan.hash)
+            reasons.append(Reason(str(hold.object or key), "held", hold.reason, lifted))
+        for step in live.plan.steps:
+            why = "a wave before it is not healthy yet" if state.retry_at is None else f"it failed {state.attempt} times"
+            seconds = session.workers.next_try(key)
+            following = f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
+            reasons.append(Reason(str(step.ref), f"to {step.action}", why, following))
+    unwell: dict[Identity, Health] = {identity: health for identity, health in live.health.items() if health.status not in WELL}
+    for identity, health in sorted(unwell.items()):
+        reasons.append(Reason(f"{identity[1]}/{identity[3]}", health.status, health.message, health.last_log_line))
+    return reasons

@@ -1,0 +1,126 @@
+"""Environments and repositories, and the doctor that asks whether they answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trimtab.core.model.errors import NotFound, TrimtabError
+from trimtab.core.model.health import worst
+from trimtab.core.model.observed import Scope
+from trimtab.core.model.views import (
+    DoctorView,
+    EnvironmentRow,
+    EnvironmentsView,
+    EnvironmentView,
+    Finding,
+    RepositoriesView,
+    RepositoryRow,
+    SourceView,
+)
+from trimtab.engine.engine import Session
+
+from .reader import WELL, Reader, row_of
+
+
+class PlaceQueries(Reader):
+    async def environments(self) -> EnvironmentsView:
+        session = self._engine.current()
+        names = {key.environment for key in session.world.states} | session.world.configuration.environments.keys()
+        return EnvironmentsView([self._environment_row(session, name) for name in sorted(names)])
+
+    def _environment_row(self, session: Session, name: str) -> EnvironmentRow:
+        states = {key: state for key, state in session.world.states.items() if key.environment == name}
+        environment = session.world.environment(name)
+        health = worst(state.health for state in states.values())
+        return EnvironmentRow(
+            name=name,
+            target=environment.spec.target.kind if environment is not None else "",
+            applications=len(states),
+            objects=len(session.world.inventories[name]),
+            healthy=sum(state.health.status in WELL for state in states.values()),
+            health=health.status,
+            message=health.message,
+        )
+
+    async def environment(self, name: str) -> EnvironmentView:
+        session = self._engine.current()
+        environment = session.world.environment(name)
+        if environment is None:
+            known = ", ".join(row.name for row in (await self.environments()).environments)
+            raise NotFound(f"find environment {name}: there is none", remedy=f"Environments: {known or 'none'}")
+        origin = session.world.configuration.origins.get(f"Environment/{name}")
+        rows = [row_of(session, key) for key in sorted(session.world.states) if key.environment == name]
+        return EnvironmentView(
+            name=name,
+            target=environment.spec.target.kind,
+            spec=msgspec.to_builtins(environment.spec),
+            origin=SourceView(origin.file, origin.line) if origin is not None else None,
+            applications=rows,
+        )
+
+    async def repositories(self) -> RepositoriesView:
+        session = self._engine.current()
+        return RepositoriesView(
+            [
+                RepositoryRow(
+                    repository=head.repository,
+                    revision_expression=head.expression,
+                    revision=head.revision or "",
+                    seen=head.seen,
+                    message=head.problem,
+                    remedy=head.remedy,
+                    rewritten=head.rewritten or "",
+                )
+                for _, head in sorted(session.world.heads.items())
+            ]
+        )
+
+    async def doctor(self) -> DoctorView:
+        """Whether everything that we depend on answers. Never raises for what it finds."""
+        findings = [self._doctor_store()]
+        session = self._engine.session
+        if session is None:
+            return DoctorView([*findings, Finding("lease", "warning", "another process leads; this one stands by")])
+        findings += [_doctor_head(row) for row in (await self.repositories()).repositories]
+        problems = session.world.configuration.problems
+        remedy = problems[0].remedy if problems else ""
+        findings.append(
+            Finding(
+                "configuration",
+                "failed" if problems else "ok",
+                str(problems[0]) if problems else "every document is right",
+                remedy,
+            )
+        )
+        findings += [await self._doctor_target(session, row.name) for row in (await self.environments()).environments]
+        unwell = [str(key) for key, state in sorted(session.world.states.items()) if state.health.status not in WELL]
+        findings.append(
+            Finding(
+                "applications",
+                "warning" if unwell else "ok",
+                f"not healthy: {', '.join(unwell[:10])}" if unwell else "all are healthy",
+            )
+        )
+        return DoctorView(findings)
+
+    def _doctor_store(self) -> Finding:
+        problem = self._engine.journal.problem
+        return Finding(
+            "store",
+            "failed" if problem else "ok",
+            problem or "the last write was stored",
+            "Look at disk space and permissions" if problem else "",
+        )
+
+    async def _doctor_target(self, session: Session, name: str) -> Finding:
+        try:
+            observed = await session.hands.target(name).observe(Scope(name))
+        except TrimtabError as error:
+            return Finding(f"environment {name}", "failed", error.message, error.remedy)
+        return Finding(f"environment {name}", "ok", f"answers; {len(observed)} objects are ours")
+
+
+def _doctor_head(row: RepositoryRow) -> Finding:
+    return Finding(
+        f"repository {row.repository}", "failed" if row.message else "ok", row.message or f"at {row.revision[:12]}", row.remedy
+    )
