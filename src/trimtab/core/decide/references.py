@@ -95,12 +95,12 @@ def _paths(application: Application) -> Iterator[tuple[Path, str, str]]:
 
 def _placements(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
     placed = [one.name for one in application.spec.environments]
-    declared = {one.metadata.name for one in effective.values() if isinstance(one, Environment)} | {DEFAULT_ENVIRONMENT}
     for index, placement in enumerate(application.spec.environments):
         path: Path = ("spec", "environments", index)
         if placement.name in placed[:index]:
             yield (*path, "name"), f"the environment {placement.name} is there twice", "Keep one of the two"
-        if placement.name not in declared:
+        if placement.name != DEFAULT_ENVIRONMENT and f"Environment/{placement.name}" not in effective:
+            declared = {one.metadata.name for one in effective.values() if isinstance(one, Environment)} | {DEFAULT_ENVIRONMENT}
             yield (*path, "name"), *_not_there("Environment", placement.name, declared, known)
         for at, name in enumerate(placement.after):
             if name == placement.name:

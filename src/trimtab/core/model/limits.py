@@ -30,8 +30,6 @@ class Limits:
     """Manifests of one Application."""
     problems: int = 100
     """Problems that are reported of one file or Application; the rest are the same mistake again."""
-    configuration_files: int = 10_000
-    """Files below .trimtab/."""
     tool_seconds: float = 60.0
     """One run of a rendering tool."""
     tool_bytes: int = 32 * MIB
