@@ -66,9 +66,9 @@ class FeedQueries(Reader):
         self,
         name: str,
         environment: str = "",
-        object: str = "",
+        object: str = "",  # noqa: A002 - the name in the API
         lines: int = 100,
-        follow: bool = False,  # noqa: A002
+        follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """Lines of everything that the application runs, or of one ``object`` (its name, or Kind/name)."""
         session = self._engine.current()

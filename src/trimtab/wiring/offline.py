@@ -1,0 +1,238 @@
+"""Rendering and planning without a server: what stands in a directory now, committed or not, and what it would change.
+
+The directory is taken as a Revision that nobody has committed: its files are written to a throw-away repository, which the same
+code reads that reads any other. PATH is the root of a repository (all of its Applications), the directory of an Application that
+its configuration declares, or any directory of manifests (an Application by the directory's name).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimtab.core.decide.configuration import read, zero_configuration
+from trimtab.core.decide.mask import mask, mask_changes
+from trimtab.core.decide.plan import Situation, plan
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata
+from trimtab.core.model.errors import Problem, TrimtabError, UserError
+from trimtab.core.model.inventory import Entry, Inventory
+from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.names import Identity, Key, Revision
+from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.plan import Plan
+from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.git.repositories import GitRepositories
+from trimtab.plumbing.clock import SystemChance, SystemClock
+from trimtab.ports.git import Tree
+from trimtab.ports.renderer import RenderRequest
+from trimtab.render.renderer import TreeRenderer
+from trimtab.targets.host.target import HostTargets
+
+CONFIGURATION_DIRECTORY = ".trimtab"
+FILE_BYTES_MAX = 1 << 20
+SNAPSHOT_SECONDS_MAX = 120.0
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What one Application comes to in one Environment, or what is wrong with it."""
+
+    key: Key
+    manifests: tuple[Manifest, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that PATH declares, rendered."""
+
+    configuration: Configuration
+    renderings: tuple[Rendering, ...]
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [*self.configuration.problems, *(problem for one in self.renderings for problem in one.problems)]
+
+
+def offline_render(path: str, environment: str = "") -> RenderView:
+    """The Manifests of PATH, in ``environment`` ("" = in every one that is declared). Raises UserError for a path that is none."""
+    reading = asyncio.run(_read(Path(path), environment))
+    return RenderView(
+        [ManifestView.of(manifest, mask(manifest.body)) for one in reading.renderings for manifest in one.manifests],
+        [ProblemView.of(problem) for problem in reading.problems],
+    )
+
+
+def offline_plan(path: str, environment: str = "", data: str = "") -> PlanView:
+    """What applying PATH would change on the target whose data directory is ``data`` ("" = on an empty one)."""
+    return asyncio.run(_plan(Path(path), environment, Path(data).expanduser().resolve() if data else None))
+
+
+async def _read(path: Path, environment: str) -> Reading:
+    async with _snapshot(path) as (tree, inside, scratch):
+        return await _reading(tree, inside, environment, scratch)
+
+
+async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
+    async with _snapshot(path) as (tree, inside, scratch):
+        reading = await _reading(tree, inside, environment, scratch)
+        problems = reading.problems
+        plans: list[Plan] = []
+        for one in reading.renderings:
+            if not one.problems:
+                plans += await _plan_of(one, reading.configuration, data or scratch / "empty", problems)
+    return PlanView.of(plans, problems, combined=combined_hash(plans))
+
+
+async def _plan_of(one: Rendering, configuration: Configuration, data: Path, problems: list[Problem]) -> list[Plan]:
+    installation = (data / "installation").read_text().strip() if (data / "installation").exists() else "none"
+    repositories = GitRepositories(data / "git")
+    targets = HostTargets(data, installation=installation, contents=repositories, clock=SystemClock(), chance=SystemChance())
+    environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
+    target = targets.get(one.key.environment, environment)
+    owned = await target.observe(Scope(one.key.environment))
+    named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
+    preview = await target.preview(one.manifests)
+    problems += preview.problems
+    if preview.problems:
+        return []
+    application = configuration.applications.get(one.key.application)
+    situation = Situation(
+        key=one.key,
+        installation=installation,
+        desired=one.manifests,
+        predicted=preview.bodies,
+        observed={**owned, **named},
+        inventory=Inventory(_entries(owned, one.key.environment)),
+        claims=_claims(one),
+        budget=environment.spec.removal,
+        ignore=(*environment.spec.ignore, *(application.spec.ignore if application else ())),
+        adopt=application.spec.adopt if application else False,
+    )
+    made = plan(situation)
+    masked = tuple(_masked(made))
+    return list(masked)
+
+
+def _masked(made: Plan) -> Iterator[Plan]:
+    from msgspec.structs import replace
+
+    steps = tuple(replace(step, changes=mask_changes(step.ref, step.changes)) for step in made.steps)
+    masked = replace(made, steps=steps)
+    masked.__dict__["hash"] = made.hash
+    yield masked
+
+
+def _entries(owned: dict[Identity, Observed] | object, environment: str) -> Iterator[Entry]:
+    assert isinstance(owned, dict)
+    for observed in owned.values():
+        if observed.owner is not None:
+            yield Entry(environment, observed.owner.application, observed.ref, observed.digest, 0, "applied", observed.uid)
+
+
+def _claims(one: Rendering) -> dict[Identity, frozenset[str]]:
+    return {manifest.identity: frozenset({one.key.application}) for manifest in one.manifests}
+
+
+async def _reading(tree: Tree, inside: str, environment: str, scratch: Path) -> Reading:
+    renderer = TreeRenderer(scratch / "cache")
+    if tree.entry(CONFIGURATION_DIRECTORY) is None:
+        configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
+    else:
+        configuration = read(_files(tree), Configuration())
+    renderings = []
+    for request in _requests(configuration, inside, environment, tree):
+        key = Key(request.environment, request.application)
+        try:
+            renderings.append(Rendering(key, (await renderer.render(request, tree)).manifests))
+        except TrimtabError as error:
+            renderings.append(Rendering(key, (), error.problems))
+    return Reading(configuration, tuple(renderings))
+
+
+def _files(tree: Tree) -> dict[str, bytes]:
+    return {
+        entry.path: tree.read(entry.path, bytes_max=FILE_BYTES_MAX)
+        for entry in tree.walk(CONFIGURATION_DIRECTORY)
+        if entry.type == "blob" and entry.path.endswith((".yaml", ".yml"))
+    }
+
+
+def _requests(configuration: Configuration, inside: str, environment: str, tree: Tree) -> list[RenderRequest]:
+    """The Applications of this very repository whose path is ``inside`` or below it; else ``inside`` itself as one."""
+    found = []
+    for name, application in sorted(configuration.applications.items()):
+        for placement in application.spec.environments:
+            path = (placement.path or application.spec.source.path).strip("/")
+            below = not inside or path == inside or path.startswith(inside + "/")
+            if below and not application.spec.source.repository and environment in ("", placement.name):
+                found.append(RenderRequest(name, placement.name, path, application.spec.source.renderer))
+    if found or not inside:
+        return found
+    return [RenderRequest(inside.rpartition("/")[2], environment or DEFAULT_ENVIRONMENT, inside)]
+
+
+@asynccontextmanager
+async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path]]:
+    """The Tree of the repository around ``path`` as it stands on disk, the path inside it, and a scratch directory."""
+    path = path.expanduser().resolve()
+    if not path.is_dir():
+        raise UserError(f"read {path}: this is no directory", remedy="Name a directory of manifests, or a repository")
+    top = _top(path)
+    with tempfile.TemporaryDirectory(prefix="trimtab-") as name:
+        scratch = Path(name)
+        revision = await asyncio.to_thread(_commit, top, scratch / "snapshot.git")
+        repositories = GitRepositories(scratch / "git")
+        try:
+            await repositories.fetch(str(scratch / "snapshot.git"))
+            inside = path.relative_to(top).as_posix()
+            yield repositories.tree(str(scratch / "snapshot.git"), revision), "" if inside == "." else inside, scratch
+        finally:
+            await repositories.close()
+
+
+def _top(path: Path) -> Path:
+    """The root of the work tree that ``path`` is in, or ``path`` itself."""
+    for parent in (path, *path.parents):
+        if (parent / ".git").exists():
+            return parent
+    return path
+
+
+def _commit(top: Path, repository: Path) -> Revision:
+    """All files of ``top`` that Git does not ignore, as one commit of a new repository."""
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "LC_ALL": "C",
+    }
+    identity = [
+        "-c",
+        "user.name=trimtab",
+        "-c",
+        "user.email=trimtab@localhost",
+        "-c",
+        "commit.gpgSign=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+    ]
+
+    def git(*arguments: str) -> str:
+        command = ["git", *identity, f"--git-dir={repository}", f"--work-tree={top}", *arguments]
+        done = subprocess.run(command, cwd=top, env=environment, capture_output=True, text=True, timeout=SNAPSHOT_SECONDS_MAX)
+        if done.returncode:
+            raise UserError(f"read {top}: git: {done.stderr.strip()[-300:]}", remedy="See that git can read every file there")
+        return done.stdout.strip()
+
+    subprocess.run(
+        ["git", "init", "--quiet", "--bare", str(repository)], env=environment, check=True, timeout=SNAPSHOT_SECONDS_MAX
+    )
+    git("add", "--all", "--force" if not (top / ".git").exists() else "--all", ".")
+    git("commit", "--quiet", "--allow-empty", "--message", "what stands here now")
+    return Revision(git("rev-parse", "HEAD"))
