@@ -26,6 +26,7 @@ COMMANDS: Table = {
     "plan": ("trimtab.cli.plan:plan", "What would change? Works without a server."),
     "app": ("trimtab.cli.app:app", "Look at applications, and act on them."),
     "environment": ("trimtab.cli.environment:environment", "Look at environments."),
+    "repository": ("trimtab.cli.repository:repository", "Look at the repositories that are followed."),
     "events": ("trimtab.cli.events:events", "What has happened?"),
     "doctor": ("trimtab.cli.doctor:doctor", "Is everything that Trimtab needs there and well?"),
     "schema": ("trimtab.cli.schema:schema", "The JSON Schema of a kind, for editors and checks."),

@@ -1,0 +1,40 @@
+"""`trimtab repository`: what is followed, and a history that was rewritten."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from trimtab.core.model.views import Accepted, RepositoriesView, RepositoryRow
+
+from .conftest import NOON, Line, Server
+from .test_status import LATER, OURS
+
+SHOP = "https://git.example.org/shop.git"
+WELL = RepositoryRow(SHOP, "", OURS, NOON - timedelta(minutes=1), "", "", "")
+REWRITTEN = RepositoryRow(SHOP, "release", OURS, None, "the history was rewritten", f"trimtab repository accept {SHOP} x", LATER)
+
+
+def test_a_repository_is_shown_with_the_commit_that_counts(line: Line) -> None:
+    result = line("repository", "list", server=Server(repositories=RepositoriesView([WELL])))
+    assert result == (0, f"{SHOP}: aaaaaaaaaa, seen 1 minute ago (2026-01-31 11:59:00Z)\n", "")
+
+
+def test_one_that_does_not_move_is_a_failure_with_its_remedy(line: Line) -> None:
+    result = line("repository", "list", server=Server(repositories=RepositoriesView([WELL, REWRITTEN])))
+    assert result.code == 1
+    assert result.out.splitlines()[1:] == [
+        f"{SHOP} (release): aaaaaaaaaa",
+        "    the history was rewritten",
+        f"    trimtab repository accept {SHOP} x",
+    ]
+
+
+def test_none_is_said(line: Line) -> None:
+    assert line("repository", "list", server=Server(repositories=RepositoriesView([]))).out == "No repository is followed.\n"
+
+
+def test_wake_and_accept_are_passed_on(line: Line) -> None:
+    server = Server(wake=Accepted("fetching"), accept=Accepted("followed from now on"))
+    assert line("repository", "wake", server=server).out == "fetching\n"
+    assert line("repository", "accept", SHOP, LATER, server=server).out == "followed from now on\n"
+    assert [(method, arguments) for method, arguments, _ in server.asked] == [("wake", ("",)), ("accept", (SHOP, LATER))]
