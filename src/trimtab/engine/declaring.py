@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from trimtab.core.decide.configuration import read, zero_configuration
+from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
 from trimtab.core.decide.limits import outside_of
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
 from trimtab.core.model.config import Application, Configuration, Environment, Placement
@@ -24,7 +24,7 @@ from trimtab.core.model.errors import Problem, TransientError, TrimtabError, Use
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
 from trimtab.ports.clock import Clock
-from trimtab.ports.git import Repositories, Tree
+from trimtab.ports.git import Repositories, Tree, TreeEntry
 from trimtab.ports.renderer import Renderer, RenderRequest
 from trimtab.ports.store import Writes
 
@@ -131,7 +131,7 @@ class Declarer:
         elif entry.id == self._configuration_tree:
             return
         else:
-            configuration = read(_files(tree), self._world.configuration)
+            configuration = _read(tree, self._world.configuration)
             self._configuration_tree = entry.id
         await self._adopt(configuration)
 
@@ -317,24 +317,30 @@ class Declarer:
             self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
 
 
-def _files(tree: Tree) -> dict[str, bytes]:
+def _read(tree: Tree, before: Configuration) -> Configuration:
+    """The configuration in ``tree``; what cannot even be fetched from it is a Problem like any other."""
     files: dict[str, bytes] = {}
+    problems: list[Problem] = []
     for entry in tree.walk(CONFIGURATION_DIRECTORY):
-        if not entry.path.endswith((".yaml", ".yml")):
+        if not entry.path.endswith(ENDINGS):
             continue
-        if len(files) >= CONFIGURATION_FILES_MAX:
-            raise UserError(
-                f"read the configuration: more than {CONFIGURATION_FILES_MAX} files", remedy="Use fewer, larger files"
-            )
-        files[entry.path] = _content(tree, entry.path, entry.type)
-    return files
+        try:
+            files[entry.path] = _content(tree, entry, len(files))
+        except UserError as error:
+            # No reader accepts a NUL, so all that the file declared before stays, and nothing counts as gone.
+            files[entry.path] = b"\0"
+            problems.append(Problem(error.message, entry.path, remedy=error.remedy))
+    read_well = read(files, before)
+    if not problems:
+        return read_well
+    unread = {problem.file for problem in problems}
+    others = (problem for problem in read_well.problems if problem.file not in unread)
+    return msgspec.structs.replace(read_well, problems=(*problems, *others))
 
 
-def _content(tree: Tree, path: str, type_: str) -> bytes:
-    """A file that cannot be read becomes bytes that no reader accepts, so that it is reported like any other bad file."""
-    try:
-        if type_ == "blob":
-            return tree.read(path, bytes_max=CONFIGURATION_FILE_BYTES_MAX)
-    except UserError as error:
-        log.warning("read %s: %s", path, error)
-    return b"\0"
+def _content(tree: Tree, entry: TreeEntry, files: int) -> bytes:
+    if files >= CONFIGURATION_FILES_MAX:
+        raise UserError(f"there are more than {CONFIGURATION_FILES_MAX} files of configuration", remedy="Use fewer, larger files")
+    if entry.type != "blob":
+        raise UserError(f"this is a {entry.type}, not a file", remedy="Put the file itself there")
+    return tree.read(entry.path, bytes_max=CONFIGURATION_FILE_BYTES_MAX)

@@ -77,6 +77,7 @@ class Follower:
         self._refs: dict[tuple[str, str], str] = {}
         self._told: dict[str, str] = {}
         self._accepted: dict[tuple[str, str], str] = {}
+        self._unheard: list[Moved] = []
         self._advancing = asyncio.Lock()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -161,7 +162,7 @@ class Follower:
                 again = True
             except TrimtabError as error:
                 log.error("follow %s: %s", repository, error)
-                again = False
+                again = True
             except Exception:
                 log.exception("follow %s", repository)
                 again = True
@@ -187,8 +188,11 @@ class Follower:
             failed = str(error)
         async with self._advancing:
             moved = [move for place in self._places(repository) if (move := await self._advance(place, failed)) is not None]
+            self._unheard += moved
             await self._tell(repository, failed)
-            again = await self._moved(moved)
+            again = await self._moved(list(self._unheard))
+            # Only now: had it failed, the same moves would be told again.
+            self._unheard.clear()
         return again or bool(failed)
 
     def _places(self, repository: str) -> list[tuple[str, str]]:

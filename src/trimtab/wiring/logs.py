@@ -17,6 +17,8 @@ def log_to_stderr(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for library in ("alembic", "uvicorn", "asyncio", "sqlalchemy"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 class _Json(logging.Formatter):

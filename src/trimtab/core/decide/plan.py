@@ -82,7 +82,7 @@ def plan(situation: Situation) -> Plan:
     if not reason:
         steps += removals
     else:
-        lifted_by = f"approving the plan: trimtab app approve {situation.key.application} HASH"
+        lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
         holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in removals]
     made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds))
     return _lift(made) if made.hash in situation.approved else made

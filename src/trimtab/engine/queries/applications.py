@@ -11,7 +11,7 @@ from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Problem, TrimtabError
 from trimtab.core.model.health import Health, HealthStatus
-from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import (
@@ -205,7 +205,11 @@ def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Rea
             seconds = session.workers.next_try(key)
             following = f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
             reasons.append(Reason(str(step.ref), f"to {step.action}", why, following))
-    unwell: dict[Identity, Health] = {identity: health for identity, health in live.health.items() if health.status not in WELL}
-    for identity, health in sorted(unwell.items()):
-        reasons.append(Reason(f"{identity[1]}/{identity[3]}", health.status, health.message, health.last_log_line))
+    for identity, health in sorted(live.health.items()):
+        if health.status not in WELL:
+            last = f"; last log line: {health.last_log_line}" if health.last_log_line else ""
+            message = (health.message or str(health.status)) + last
+            reasons.append(
+                Reason(f"{identity[1]}/{identity[3]}", health.status, message, "it is watched; a commit that mends it")
+            )
     return reasons
