@@ -137,10 +137,12 @@ def test_an_application_that_there_is_not_is_a_failure_with_those_that_there_are
 
 
 def test_an_explanation_names_what_waits_why_and_what_moves_it_on(line: Line) -> None:
-    view = ExplainView("shop", "production", "held", [Reason("File/config", "held", "beyond the budget", "approve the plan")])
+    view = ExplainView(
+        "shop", "production", "shop@production: held", [Reason("File/config", "held", "beyond the budget", "approve the plan")]
+    )
     result = line("app", "explain", "shop", server=Server(explain=[view]))
     assert result.out.splitlines() == [
-        "shop in production: held",
+        "shop@production: held",
         "  File/config: held",
         "      beyond the budget",
         "      next: approve the plan",

@@ -62,9 +62,10 @@ def tell_change(out: Out, change: FieldChange) -> None:
 def tell_hold(out: Out, hold: HoldView) -> None:
     subject = f"{hold.object} " if hold.object else ""
     out.parts("  ", ("held ", WAITING), f"{subject}in {hold.application}@{hold.environment}: {one_line(hold.reason)}")
-    out.line(f"      lifted by: {one_line(hold.lifted_by)}")
     if hold.hash:
-        out.line(f"      trimtab app approve {hold.application} {hold.hash} --environment {hold.environment}")
+        out.line(f"      lifted by: trimtab app approve {hold.application} {hold.hash} --environment {hold.environment}")
+    else:
+        out.line(f"      lifted by: {one_line(hold.lifted_by)}")
 
 
 def _summary(view: PlanView) -> str:

@@ -164,7 +164,9 @@ def _since(deployment: DeploymentView, now: datetime) -> str:
 
 
 def _tell_trouble(out: Out, deployment: DeploymentView) -> None:
-    cause = ": ".join(part for part in (str(deployment.object or ""), one_line(deployment.message)) if part)
+    cause, message = str(deployment.object or ""), one_line(deployment.message)
+    if message:
+        cause = message if not cause or message.startswith(cause) else f"{cause}: {message}"
     if cause:
         out.line(f"    {cause}")
     elif deployment.health != "healthy":

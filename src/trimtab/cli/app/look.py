@@ -118,7 +118,7 @@ def tell_details(out: Out, view: ApplicationDetails, now: datetime) -> None:
 def tell_application(out: Out, view: ApplicationView, now: datetime) -> None:
     health, sync = view.health.value, one_line(view.sync)
     out.parts(f"{view.name} in {view.environment}: ", (sync, COLOURS.get(sync, "")), ", ", (health, COLOURS.get(health, "")))
-    if view.message:
+    if view.message and (view.deployment is None or view.deployment.message != view.message):
         out.line(f"  {one_line(view.message)}")
     out.line(f"  from {one_line(view.path) or '.'} at {short(view.revision) or 'no revision yet'} of {one_line(view.repository)}")
     if view.suspension is not None:
@@ -147,7 +147,7 @@ def tell_explanations(out: Out, views: Sequence[ExplainView]) -> None:
 
 
 def tell_reasons(out: Out, view: ExplainView) -> None:
-    out.line(f"{view.application} in {view.environment}: {one_line(view.summary)}")
+    out.line(one_line(view.summary))
     for reason in view.reasons:
         out.parts(f"  {one_line(reason.subject)}: ", (one_line(reason.state), COLOURS.get(reason.state, "")))
         if reason.reason:
