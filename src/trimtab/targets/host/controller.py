@@ -26,7 +26,7 @@ from .host import Found, Host
 from .instances import discard, instance_id, make, place
 from .kinds import Port, ProcessSpec
 from .live import Live
-from .pids import start_time
+from .pids import ending_signal, start_time
 from .probes import Asked
 from .records import InstanceRecord, ObjectRecord
 from .supervisor import Program
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 DRAIN_LOOK_SECONDS = 0.05
 RESTART_LOOKS = 40
+KILLED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 AUTORESTART = {"always": "true", "onFailure": "unexpected", "never": "false"}
 
 
@@ -404,7 +405,7 @@ class Controller:
             if live.supervised:
                 await host.supervisor.poke()
             return
-        ended = live.exited("")
+        ended = live.exited(killed=ending_signal(pid) in KILLED)
         wait = delay_seconds(live.exits, self.spec.restart)
         if wait > 0 and self.spec.restart.policy != "never":
             await host.supervisor.hold(live.id)  # or it would be started again at once

@@ -97,14 +97,14 @@ class Live:
             self._ask_again()
         self._moved()
 
-    def exited(self, how: str) -> Exit:
-        """It runs no more. Returns the account of this end."""
+    def exited(self, *, killed: bool) -> Exit:
+        """It runs no more. ``killed`` tells that somebody else did that. Returns the account of this end."""
         now = self._clock.monotonic()
         lived = now - self.started
-        worked = self.worked if self._spec.readiness is not None else lived >= STEADY_SECONDS
+        # Without a probe, being ready says little about a process that ended by itself; being killed says nothing against it.
+        worked = killed or (self.worked and (self._spec.readiness is not None or lived >= STEADY_SECONDS))
         ended = Exit(now, lived, worked)
         self.exits.append(ended)
-        self.last_exit = how
         self.pid, self.ready, self.unsure = 0, False, False
         self.asked.log_offset = self._log_size()
         self.quiet()

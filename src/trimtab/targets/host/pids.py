@@ -32,6 +32,16 @@ def stat_start_time(text: str) -> int | None:
     return int(fields[19])
 
 
+def ending_signal(pid: int) -> int:
+    """The signal that a process died of which nobody has fetched yet (proc(5), field 52 of stat); 0 when none, or not known."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        status = int(fields[49])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return os.WTERMSIG(status) if fields[0] == "Z" and os.WIFSIGNALED(status) else 0
+
+
 def noted(path: Path) -> tuple[int, int] | None:
     """(pid, start time) as a run script has noted them: its own line of /proc/self/stat."""
     try:

@@ -17,7 +17,7 @@ from trimtab.core.model.plan import Applied, Failed, Outcome
 from . import addresses
 from .controller import Controller, spec_of
 from .host import Found, Host
-from .kinds import Port, ProcessSpec
+from .kinds import Document, Port, Process, ProcessSpec
 from .records import ObjectRecord
 from .script import variable
 
@@ -77,12 +77,14 @@ class Processes:
 
     # What the port asks.
 
-    def preview(self, environment: str, documents: Iterable[tuple[ObjectRef, ProcessSpec]]) -> None:
-        """Remember who comes together: the processes of one application learn each other's addresses before any of them runs."""
-        batch = {(environment, ref.identity): (ref, spec) for ref, spec in documents}
-        self._previewed |= batch
-        together = frozenset(batch)
-        self._together |= dict.fromkeys(batch, together)
+    def preview(self, environment: str, documents: Iterable[tuple[ObjectRef, Document]]) -> None:
+        """Remember who comes together: the parts of one application learn the addresses of its processes before any of them runs."""
+        batch = {(environment, ref.identity): document for ref, document in documents}
+        previewed = {
+            name: (_ref(name, document), document.spec) for name, document in batch.items() if isinstance(document, Process)
+        }
+        self._previewed |= previewed
+        self._together |= dict.fromkeys(batch, frozenset(previewed))
 
     async def apply(self, record: ObjectRecord) -> Outcome:
         """Raises TransientError. The record is not stored when a port cannot be had."""
@@ -191,6 +193,10 @@ class Processes:
 
 def _name(record: ObjectRecord) -> Name:
     return (record.owner.environment, record.ref.identity)
+
+
+def _ref(name: Name, document: Process) -> ObjectRef:
+    return ObjectRef(document.api_version, document.kind, name[1][2], name[1][3])
 
 
 def _bound(port: Port) -> int:

@@ -158,7 +158,10 @@ class Supervisor:
         watch.add(watched, gone.set)
         try:
             async with asyncio.timeout(timeout_seconds):
-                await gone.wait()
+                while not gone.is_set():
+                    with contextlib.suppress(TransientError):
+                        await self.poke()
+                    await asyncio.sleep(0.02)
         except TimeoutError:
             os.kill(watched, signal.SIGKILL)
         finally:

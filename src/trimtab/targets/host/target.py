@@ -27,7 +27,7 @@ from trimtab.ports.target import LogLine, Preview
 from . import health
 from .fileobjects import FileObjects
 from .host import Found, Host
-from .kinds import Document, File, Process, Task
+from .kinds import Document, File, Task
 from .logs import lines_of
 from .parse import body, parse
 from .processes import Processes
@@ -172,7 +172,7 @@ class HostTarget:
         problems: list[Problem] = []
         parsed = [(manifest, parse(manifest)) for manifest in manifests]
         self._targets.processes.preview(
-            self.name, [(manifest.ref, found.spec) for manifest, found in parsed if isinstance(found, Process)]
+            self.name, [(each.ref, found) for each, found in parsed if not isinstance(found, Problem)]
         )
         for manifest, found in parsed:
             if isinstance(found, Problem):
