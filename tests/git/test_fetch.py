@@ -296,7 +296,7 @@ async def test_a_fetch_that_takes_too_long_is_ended(source, tmp_path):
     slow.chmod(0o755)
     made = GitRepositories(tmp_path / "data", GitSettings(ssh_command=str(slow), clone_timeout_seconds=0.3))
     started = time.monotonic()
-    with pytest.raises(TransientError, match=r"git fetch: gave up after 0\.3 s"):
+    with pytest.raises(TransientError, match=r"git fetch ssh://host.invalid/repository.git: gave up after 0\.3 s"):
         await made.fetch("ssh://host.invalid/repository.git")
     assert time.monotonic() - started < 5
     await made.close()

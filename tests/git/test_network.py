@@ -165,6 +165,7 @@ async def test_http_credential_helper(server, source, tmp_path):
     store.write_text(f"http://{URL_CREDENTIALS}@127.0.0.1%3a{server.server_port}\n")
     made = GitRepositories(tmp_path / "data2", GitSettings(credential_helper=f"store --file={store}"))
     assert await made.fetch(_url(server, "private/bare.git"))
+    assert await made.fetch(_url(server, "private/bare.git", "deploy@"))
     await made.close()
 
 

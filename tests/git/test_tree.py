@@ -125,6 +125,25 @@ async def test_changed_paths_are_those_of_git(repositories, source):
     assert await repositories.changed_paths(name, Revision("1" * 40), Revision(new)) is None
 
 
+async def test_trees_that_stand_for_more_than_there_is(repositories, source, tmp_path):
+    """Shared subtrees that unfold to a hundred million directories, or nest without end, are refused in bounded time."""
+    wide = source.git("mktree", stdin=b"")
+    for _ in range(8):
+        wide = source.raw_tree(*(("040000", "tree", b"%d" % number, wide) for number in range(10)))
+    deep = source.raw_tree(("100644", "blob", b"x", source.blob(b"x")))
+    for _ in range(300):
+        deep = source.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=b"40000 d\0" + bytes.fromhex(deep))
+    old = source.head()
+    source.commit_tree(source.raw_tree(("040000", "tree", b"deep", deep), ("040000", "tree", b"wide", wide)))
+    tree = await _tree(repositories, source)
+    for path in ("deep", "wide"):
+        with pytest.raises(UserError, match=f"walk {path} at .*too many directories"):
+            list(tree.walk(path))
+        with pytest.raises(UserError, match="materialise"):
+            await repositories.materialise(tree.repository, tree.entry(path).id, tmp_path / "out")
+    assert await repositories.changed_paths(tree.repository, Revision(old), tree.revision) is None
+
+
 def test_git_is_heard_without_credentials_and_escapes():
     """The last verdict of git, on one line, masked."""
     stderr = (

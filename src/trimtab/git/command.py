@@ -101,10 +101,13 @@ class Git:
         """As `local`, for what talks to ``remote``: with its credentials, and only so many at once."""
         extra, secrets = _credentials(remote, self.settings.credential_helper)
         async with self._network:
-            return await self._run(["-C", str(directory), *arguments], {**self._options(extra), **secrets}, timeout_seconds, b"")
+            environment = {**self._options(extra), **secrets}
+            return await self._run(["-C", str(directory), *arguments], environment, timeout_seconds, b"", remote.name)
 
-    async def _run(self, arguments: Sequence[str], extra: dict[str, str], timeout_seconds: float, stdin: bytes) -> Finished:
-        doing = f"git {next(filter(_VERB.fullmatch, arguments[2:]), '')}"
+    async def _run(
+        self, arguments: Sequence[str], extra: dict[str, str], timeout_seconds: float, stdin: bytes, name: str = ""
+    ) -> Finished:
+        doing = f"git {next(filter(_VERB.fullmatch, arguments[2:]), '')} {name}".rstrip()
         try:
             return await run(
                 [self.settings.program, *arguments],
@@ -161,8 +164,8 @@ def _fsck(wanted: bool) -> str:
 def _credentials(remote: Remote, helper: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """User and password of a URL reach git by the environment, which only we can read; the command line is everybody's."""
     options = [("credential.helper", helper)] if helper else []
-    if not remote.user and not remote.password:
-        return options, {}
+    if not remote.password:
+        return [*options, *([("credential.username", remote.user)] if remote.user else [])], {}
     answer = (
         r"""!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$TRIMTAB_GIT_USER" "$TRIMTAB_GIT_PASSWORD"; }; f"""
     )

@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from trimtab.core.model.errors import TransientError, UserError
@@ -22,6 +23,7 @@ from .objects import LINK, SUBMODULE, Child, Objects
 from .text import shown
 
 FILES_MAX = 200_000
+DEPTH_MAX = 200
 TREE_BYTES_MAX = 4 * 1024**3
 LINK_BYTES_MAX = 4096
 LFS_BYTES_MAX = 1024
@@ -44,7 +46,7 @@ def materialise(objects: Objects, object_id: str, destination: Path, *, stop: th
         raise UserError(f"materialise {shown(object_id)}: there is no such tree or file", remedy="Fetch the repository again")
     if os.path.lexists(destination):
         raise UserError(f"materialise {object_id[:12]}: {destination} is there already", remedy="Choose another place")
-    items = list(_items(objects, object_id, "")) if kind == "tree" else []
+    items = list(islice(_items(objects, object_id, ""), FILES_MAX + 1)) if kind == "tree" else []
     _check(objects, items)
     partial = destination.with_name(f".{destination.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
@@ -71,6 +73,8 @@ def _items(objects: Objects, tree_id: str, base: str) -> Iterator[_Item]:
             )
         yield _Item(path, child)
         if child.is_tree:
+            if path.count("/") >= DEPTH_MAX:
+                raise UserError(f"materialise: more than {DEPTH_MAX} directories in each other", remedy="Use fewer")
             yield from _items(objects, child.id, path)
 
 

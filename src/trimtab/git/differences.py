@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from .objects import Child, Objects
 
+TREES_MAX = 200_000
+
 
 def changed_paths(objects: Objects, old_tree: str, new_tree: str, *, paths_max: int) -> frozenset[str] | None:
-    """Paths of files, links and submodules that are new, gone or different; None when there are more than ``paths_max``."""
-    found = frozenset(islice(_between(objects, "", old_tree, new_tree), paths_max + 1))
-    return found if len(found) <= paths_max else None
+    """Paths of files, links and submodules that are new, gone or different; None when there are more than ``paths_max``, or when
+    more than `TREES_MAX` directories differ.
+    """
+    found: set[str] = set()
+    todo: list[tuple[str, str | None, str | None]] = [("", old_tree, new_tree)]
+    for _ in range(TREES_MAX):
+        if not todo:
+            return frozenset(found)
+        base, old_id, new_id = todo.pop()
+        for path, before, after in _differing(objects, base, old_id, new_id):
+            if _leaf(before) or _leaf(after):
+                found.add(path)
+            if _tree_id(before) != _tree_id(after):
+                todo.append((path, _tree_id(before), _tree_id(after)))
+        if len(found) > paths_max:
+            return None
+    return None
 
 
-def _between(objects: Objects, base: str, old_id: str | None, new_id: str | None) -> Iterator[str]:
-    if old_id == new_id:
-        return
+def _differing(
+    objects: Objects, base: str, old_id: str | None, new_id: str | None
+) -> Iterator[tuple[str, Child | None, Child | None]]:
     old = objects.tree(old_id) if old_id else {}
     new = objects.tree(new_id) if new_id else {}
     for name in old.keys() | new.keys():
         before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
-        path = f"{base}/{name}" if base else name
-        if _leaf(before) or _leaf(after):
-            yield path
-        yield from _between(objects, path, _tree_id(before), _tree_id(after))
+        if before != after:
+            yield (f"{base}/{name}" if base else name), before, after
 
 
 def _leaf(child: Child | None) -> bool:

@@ -15,6 +15,7 @@ from .mirrors import Mirror
 
 DELAY_SECONDS = 5.0  # what the fetch brought is deployed first
 PAUSE_SECONDS = 900.0
+LOOSE_REFS_MAX = 500
 PACKS_MAX = 60  # each fetch may leave one
 TIMEOUT_SECONDS = 1800.0
 
@@ -60,6 +61,8 @@ class Maintenance:
 
     async def collect(self, mirror: Mirror) -> None:
         """Let git pack loose objects and refs, if there are enough of them."""
+        if len(mirror.refs.ids) > LOOSE_REFS_MAX:
+            await self._git.local(mirror.path, "pack-refs", "--all", timeout_seconds=TIMEOUT_SECONDS)
         options = ("-c", "gc.auto=3000", "-c", f"gc.autoPackLimit={PACKS_MAX - 10}")
         await self._git.local(mirror.path, *options, "gc", "--auto", "--quiet", timeout_seconds=TIMEOUT_SECONDS)
         mirror.objects.reopen()

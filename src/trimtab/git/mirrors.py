@@ -153,6 +153,8 @@ class Mirror:
             directory = refs.git_directory(self.remote.path)
         except PermissionError as denied:
             raise error(f"{doing}: permission denied", remedy="Let the user that runs Trimtab read it") from denied
+        except OSError as odd:
+            raise error(f"{doing}: {odd.strerror or odd}", remedy="Correct the path") from odd
         if directory is not None:
             return refs.read(directory)
         if self.remote.path.exists():

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import pygit2
 
-from trimtab.core.model.errors import Bug, TransientError, TrimtabError
+from trimtab.core.model.errors import TransientError, TrimtabError
 from trimtab.core.model.names import Revision
 
 from . import refs
@@ -49,7 +49,7 @@ class Notes:
         """
         encoded = [" ".join(line.splitlines()).encode("utf-8", "surrogateescape") for line in lines]
         self._mirror.objects.commit(revision)
-        self._merge(self._tip(REMOTE_NOTES))
+        self._take_in(self._tip(REMOTE_NOTES))
         self._append(revision, encoded)
         if self._tip(NOTES) != self._pushed:
             await self._turns.run()
@@ -67,6 +67,12 @@ class Notes:
             return
         blob = objects.write("blob", (old if not old or old.endswith(b"\n") else old + b"\n") + fresh)
         self._commit(_with(objects, notes, {revision: blob}), f"Notes: {revision[:12]}", [tip] if tip else [])
+
+    def _take_in(self, theirs: str) -> None:
+        try:
+            self._merge(theirs)
+        except pygit2.GitError as error:
+            raise TransientError(f"notes of {self._mirror.remote.name}: could not write to the mirror: {error}") from error
 
     def _merge(self, theirs: str) -> None:
         """Make our notes contain theirs. Fast-forward where possible; else line by line."""
@@ -88,10 +94,7 @@ class Notes:
 
     def _commit(self, tree: str, message: str, parents: list[str]) -> None:
         signature = pygit2.Signature(*_SIGNATURE)
-        try:
-            self._mirror.objects.repository.create_commit(NOTES, signature, signature, message, tree, parents)
-        except (pygit2.GitError, OSError) as error:
-            raise TransientError(f"note for {self._mirror.remote.name}: could not write to the mirror: {error}") from error
+        self._mirror.objects.write_commit(NOTES, tree, parents, message, signature, signature)
 
     async def _push(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,7 +128,7 @@ class Notes:
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", mirror.remote.url, f"+{NOTES}:{theirs}"),
             timeout_seconds=seconds,
         )
-        self._merge(self._tip(theirs))
+        self._take_in(self._tip(theirs))
         return False
 
     def _tip(self, name: str) -> str:
@@ -143,11 +146,13 @@ def _find(objects: Objects, notes: Mapping[str, Child], name: str) -> str | None
 
 
 def _all(objects: Objects, tree_id: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every note as (commit id, blob id)."""
+    """Every note as (commit id, blob id). What is not named like one is passed over."""
+    if len(prefix) >= 40:
+        return
     for name, child in objects.tree(tree_id).items():
         if child.is_tree:
             yield from _all(objects, child.id, prefix + name)
-        elif child.is_blob:
+        elif child.is_blob and refs.ID.fullmatch(prefix + name):
             yield prefix + name, child.id
 
 
@@ -179,6 +184,4 @@ def _union(objects: Objects, theirs: str | None, ours: str) -> str:
     first, second = objects.blob(theirs).splitlines(), objects.blob(ours).splitlines()
     known = set(first)
     lines = [*first, *(line for line in second if line not in known)]
-    if not lines:
-        raise Bug("a note without lines was merged")
-    return objects.write("blob", b"\n".join(lines) + b"\n")
+    return objects.write("blob", b"".join(line + b"\n" for line in lines))

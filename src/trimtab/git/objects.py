@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pygit2
-from pygit2.enums import ObjectType, RepositoryOpenFlag
+from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
 from trimtab.core.model.errors import TransientError, UserError
 
@@ -24,7 +24,12 @@ SIZES_MAX = 50_000
 TAG_DEPTH_MAX = 10
 OBJECT_BYTES_MAX = 64 * 1024 * 1024
 
-TREE, BLOB, EXECUTABLE, LINK, SUBMODULE = 0o040000, 0o100644, 0o100755, 0o120000, 0o160000
+# Only mirrors of ours are opened through libgit2. What the user or the system has configured for other repositories has no say.
+pygit2.settings.owner_validation = False
+for _level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL, ConfigLevel.PROGRAMDATA):
+    pygit2.settings.search_path[_level] = "/nonexistent"
+
+TREE, BLOB, LINK, SUBMODULE = 0o040000, 0o100644, 0o120000, 0o160000
 
 _REMEDY = "The next fetch checks the mirror and makes a new one if need be"
 
@@ -171,6 +176,16 @@ class Objects:
         )
         encoded = ((name.encode("utf-8", "surrogateescape"), child) for _, name, child in rows)
         return self.write("tree", b"".join(b"%o %s\0%s" % (child.mode, name, bytes.fromhex(child.id)) for name, child in encoded))
+
+    def write_commit(
+        self, ref: str | None, tree: str, parents: list[str], message: str, author: pygit2.Signature, committer: pygit2.Signature
+    ) -> str:
+        """Store a commit and, unless ``ref`` is None, move the ref to it from its first parent. Raises TransientError."""
+        try:
+            with self._lock:
+                return str(self.repository.create_commit(ref, author, committer, message, tree, parents))
+        except (pygit2.GitError, ValueError, OSError) as error:
+            raise TransientError(f"{self._name}: could not write to its mirror: {error}") from error
 
     def _header(self, object_id: str) -> int:
         try:

@@ -83,7 +83,7 @@ def _build(mirror: Mirror, head: Revision, proposal: Proposal) -> Revision:
         return head
     author, committer = _signature(proposal.author), pygit2.Signature("Trimtab", "trimtab@localhost")
     message = proposal.message.rstrip("\n") + "\n"
-    return Revision(str(objects.repository.create_commit(None, author, committer, message, tree, [head])))
+    return Revision(objects.write_commit(None, tree, [head], message, author, committer))
 
 
 def _edited(objects: Objects, root: str, path: str, object_id: str | None) -> str:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Literal
 
-from trimtab.core.model.errors import UserError
-
 RANGE_CHARACTERS_MAX = 200
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
@@ -117,14 +115,6 @@ def best(tags: Iterable[str], wanted: Range) -> str | None:
     """The tag of the highest version that ``wanted`` admits. Of two for one version (``v1.0.0``, ``1.0.0``) the one with the v."""
     candidates = [(found, tag) for tag in tags if (found := version(tag)) is not None and wanted.admits(found)]
     return max(candidates, key=lambda pair: (pair[0]._rank(), pair[1]))[1] if candidates else None
-
-
-def require_range(text: str) -> Range:
-    """As `parse_range`. Raises UserError when it is not a range."""
-    wanted = parse_range(text)
-    if wanted is None:
-        raise UserError(f"version range {text!r}: not understood", remedy='Write for example "^1.2", "~1.2", "1.x" or ">=1.2 <2"')
-    return wanted
 
 
 def _side(text: str) -> tuple[tuple[Bound, ...], tuple[Version, ...]] | None:

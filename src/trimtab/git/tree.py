@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from trimtab.core.model.errors import UserError
@@ -10,6 +11,10 @@ from trimtab.ports.git import TreeEntry
 
 from .objects import LINK, SUBMODULE, Child, Objects
 from .text import shown
+
+# Trees may share their subtrees, so a few hundred bytes can stand for more files than there are atoms.
+VISITS_MAX = 1_000_000
+DEPTH_MAX = 200
 
 
 class GitTree:
@@ -38,8 +43,25 @@ class GitTree:
         return [self._entry(_join(path, name), below) for name, below in children]
 
     def walk(self, path: str) -> Iterator[TreeEntry]:
+        """As the port says. Raises UserError past `DEPTH_MAX` directories in each other or `VISITS_MAX` entries."""
         child = self._objects.at(self._root, path)
-        return self._below(path, child.id) if child is not None and child.is_tree else iter(())
+        if child is None or not child.is_tree:
+            return
+        # Git's order within a tree ("a.b" before "a/") makes the whole walk sorted by path.
+        open_trees = [(path, iter(self._objects.tree(child.id).items()))]
+        for visits in itertools.count():
+            if visits > VISITS_MAX or len(open_trees) > DEPTH_MAX:
+                raise UserError(f"walk {shown(path) or '.'} at {self._revision[:7]}: too many directories", remedy="Use fewer")
+            base, children = open_trees[-1]
+            name, below = next(children, (None, None))
+            if name is None or below is None:
+                open_trees.pop()
+                if not open_trees:
+                    return
+            elif below.is_tree:
+                open_trees.append((_join(base, name), iter(self._objects.tree(below.id).items())))
+            else:
+                yield self._entry(_join(base, name), below)
 
     def read(self, path: str, *, bytes_max: int) -> bytes:
         child = self._objects.at(self._root, path)
@@ -52,14 +74,6 @@ class GitTree:
                 remedy="Make the file smaller",
             )
         return self._objects.blob(child.id)
-
-    def _below(self, path: str, tree_id: str) -> Iterator[TreeEntry]:
-        # Git's order within a tree ("a.b" before "a/") makes the whole walk sorted by path.
-        for name, child in self._objects.tree(tree_id).items():
-            if child.is_tree:
-                yield from self._below(_join(path, name), child.id)
-            else:
-                yield self._entry(_join(path, name), child)
 
     def _entry(self, path: str, child: Child) -> TreeEntry:
         if child.is_tree:
