@@ -135,8 +135,10 @@ class Workers:
             while True:
                 self._due_changed.clear()
                 timer = asyncio.create_task(self._next_due())
-                done, _ = await asyncio.wait({timer, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-                timer.cancel()
+                try:
+                    done, _ = await asyncio.wait({timer, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    timer.cancel()
                 if self._lost in done:
                     self._lost.result()
         finally:

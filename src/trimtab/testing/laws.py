@@ -1,0 +1,349 @@
+"""The laws: what has to hold whatever fails, each a function whose first line is the law in one sentence.
+
+Laws of acts are asked at every mutation of a target, laws of writes at every write of the store, laws of the end when the faults
+have stopped and the world was given time. Each yields what speaks against it. None asks the engine; see `witness.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from trimtab.core.model.deployment import ENDED, Phase
+from trimtab.core.model.names import Key
+from trimtab.engine.following import Saved
+
+from .faults import moment
+from .witness import Acting, Witness, Writing, started
+from .worlds import View
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+LEASE_SECONDS = 15.0
+"""A process that lost the lease may still finish calls of this age; the engine notices the loss within it."""
+
+Act = Callable[[Witness, Acting], Iterator[str]]
+Write = Callable[[Witness, Writing], Iterator[str]]
+End = Callable[["Simulation"], Iterator[str]]
+
+ACTS: dict[str, Act] = {}
+WRITES: dict[str, Write] = {}
+ENDS: dict[str, End] = {}
+
+F = TypeVar("F", bound=Callable[..., Iterator[str]])
+
+
+def law(book: dict[str, F]) -> Callable[[F], F]:
+    def enter(check: F) -> F:
+        book[check.__name__.replace("_", "-")] = check
+        return check
+
+    return enter
+
+
+def sentences() -> dict[str, str]:
+    """Every law by name, with its sentence."""
+    return {name: (check.__doc__ or "").splitlines()[0] for book in (ACTS, WRITES, ENDS) for name, check in book.items()}
+
+
+# --- at every mutation of a target ------------------------------------------------------------------------------------------
+
+
+@law(ACTS)
+def foreign_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
+    """What is not ours is never changed or removed, unless Git declares its adoption."""
+    mutation = acting.mutation
+    if mutation.verb == "created" or mutation.action == "adopt":
+        if mutation.action == "adopt" and not _adoption_declared(acting):
+            yield "its adoption is not declared"
+        return
+    owner = mutation.owner
+    if owner is None:
+        yield "it is nobody's"
+    elif (owner.installation, owner.environment) != ("test", mutation.environment):
+        yield f"it belongs to {owner.installation}, environment {owner.environment}"
+    elif owner.application != mutation.application and mutation.action != "handover":
+        yield f"it belongs to application {owner.application}"
+
+
+def _adoption_declared(acting: Acting) -> bool:
+    for view in acting.life.views(acting.sequence):
+        found = view.place(acting.key.application, acting.key.environment)
+        wanted = (view.wants(acting.key.application, acting.key.environment) or {}).get(acting.mutation.ref.identity)
+        # A document that is wrong now stands for what it said before.
+        if view.home is None or view.home.doubtful(acting.key.application) or not view.known():
+            return True
+        if (found is not None and found[0].adopt) or (wanted is not None and wanted.adopt):
+            return True
+    return False
+
+
+@law(ACTS)
+def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Nothing is removed that Git wants at the revision acted on, by whichever application of the environment; so a hand-over never shows as a removal."""
+    if acting.mutation.verb != "removed" or acting.process != acting.holder:
+        return
+    identity, environment = acting.mutation.ref.identity, acting.key.environment
+    claimants: set[str] = set()
+    for view in acting.life.views(acting.sequence):
+        wanting = {name for name, wanted in view.applications(environment) if wanted is not None and identity in wanted}
+        if not wanting:
+            return
+        claimants |= wanting
+    yield f"it is wanted by {', '.join(sorted(claimants))}"
+
+
+@law(ACTS)
+def unknown_is_not_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Nothing is removed because something could not be read: of a revision whose configuration or rendering is broken, only an approved plan removes anything, and never of the broken application itself."""
+    if acting.mutation.verb != "removed" or acting.process != acting.holder:
+        return
+    granted = witness.granted(acting)
+    if not any(_told(view, acting.key, granted=granted) for view in acting.life.views(acting.sequence)):
+        yield "it could not be told from Git whether it is still wanted"
+
+
+def _told(view: View, key: Key, *, granted: bool) -> bool:
+    if view.wants(key.application, key.environment) is None:
+        return False
+    return granted or (view.known() and all(wanted is not None for _, wanted in view.applications(key.environment)))
+
+
+@law(ACTS)
+def removals_keep_the_budget(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Past the environment's budget, for one application or for all together, nothing is removed without the approval of that very plan."""
+    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting):
+        return
+    life, key, sequence = acting.life, acting.key, acting.sequence
+    view = next(life.views(sequence))
+    budget = view.home.environments.get(key.environment) if view.home is not None else None
+    if budget is None:
+        return
+    mine = {removal.identity for removal in life.removals[key] if removal.sequence == sequence} | {acting.mutation.ref.identity}
+    owned = len(life.owned_before.get(key, set()) | mine)
+    if len(mine) > budget.objects and len(mine) * 100 > budget.percent * owned:
+        yield f"{len(mine)} of {owned} objects of {key.application} are gone; {budget.percent} % and {budget.objects} objects may go"
+    everywhere = set(mine)
+    for other, removals in life.removals.items():
+        if other.environment == key.environment:
+            everywhere |= {removal.identity for removal in removals if removal.sequence == sequence}
+    all_owned = len(life.owned_since[key.environment, sequence] | everywhere)
+    if len(everywhere) > budget.objects and len(everywhere) * 100 > budget.percent * all_owned:
+        yield f"{len(everywhere)} of {all_owned} objects of the environment are gone at one revision"
+
+
+@law(ACTS)
+def emptied_applications_stay(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Where empty renders are held, nothing of an application of which nothing would be left is removed without approval."""
+    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting):
+        return
+    held = []
+    for view in acting.life.views(acting.sequence):
+        budget = view.home.environments.get(acting.key.environment) if view.home is not None else None
+        wanted = view.wants(acting.key.application, acting.key.environment)
+        held.append(budget is not None and budget.empty_render == "hold" and wanted == {})
+    if all(held):
+        yield "nothing of the application would be left"
+
+
+@law(ACTS)
+def inventory_comes_first(witness: Witness, acting: Acting) -> Iterator[str]:
+    """What we are about to write or remove stands in the inventory before the target changes, so nothing outside it is ever removed."""
+    entry = acting.life.entries.get((acting.key.environment, acting.mutation.ref.identity))
+    if acting.process != acting.holder:
+        return
+    if entry is None:
+        yield "it is not in the inventory"
+    elif entry.application != acting.key.application:
+        yield f"the inventory says that it is {entry.application}'s"
+    elif acting.mutation.verb == "removed" and entry.state != "removing":
+        yield f"the inventory does not say that it is being removed, but {entry.state}"
+
+
+@law(ACTS)
+def suspended_applications_rest(witness: Witness, acting: Acting) -> Iterator[str]:
+    """A suspended application is not changed."""
+    if acting.process == acting.holder and acting.state is not None and acting.state.suspension is not None:
+        yield "it is suspended"
+
+
+@law(ACTS)
+def opted_out_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
+    """An object that is annotated to be kept is never removed."""
+    thing = acting.there.get(acting.mutation.ref.identity)
+    if acting.mutation.verb == "removed" and thing is not None:
+        annotations = (thing.body.get("metadata") or {}).get("annotations") or {}
+        if annotations.get("trimtab.dev/prune") == "disabled":
+            yield "it is annotated to be kept"
+
+
+@law(ACTS)
+def stages_keep_their_order(witness: Witness, acting: Acting) -> Iterator[str]:
+    """A wave is applied, and a removal carried out, only after everything that the deployment changed in lower waves got healthy."""
+    entry = acting.life.entries.get((acting.key.environment, acting.mutation.ref.identity))
+    if acting.process != acting.holder or entry is None:
+        return
+    for identity, (wave, sequence) in acting.life.changed[acting.key].items():
+        thing = acting.there.get(identity)
+        waits = thing is not None and not thing.ready and sequence == acting.sequence
+        if waits and (acting.mutation.verb == "removed" or wave < entry.wave):
+            yield f"{identity[3]} of a lower wave is not ready yet"
+
+
+@law(ACTS)
+def only_the_leader_acts(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Two replicas never both lead: who lost the lease changes nothing, but for calls that were on their way."""
+    last = acting.life.led.get(acting.process)
+    if acting.process != acting.holder and (last is None or moment() - last > 2 * LEASE_SECONDS):
+        yield f"{acting.holder or 'nobody'} leads, and {acting.process} acts"
+
+
+# --- at every write of the store --------------------------------------------------------------------------------------------
+
+
+@law(WRITES)
+def only_the_leader_writes(witness: Witness, writing: Writing) -> Iterator[str]:
+    """A write of a process that does not hold the lease is never taken."""
+    if writing.process != writing.holder:
+        yield f"{writing.process} wrote while {writing.holder or 'nobody'} held the lease"
+
+
+@law(WRITES)
+def event_ids_ascend(witness: Witness, writing: Writing) -> Iterator[str]:
+    """Every event has a higher id than all before it."""
+    last = writing.life.event_id
+    for event in writing.events:
+        if event.id <= last:
+            yield f"event {event.id} came after {last}"
+        last = event.id
+
+
+@law(WRITES)
+def nothing_of_ours_breaks(witness: Witness, writing: Writing) -> Iterator[str]:
+    """No error in Trimtab itself, whatever fails around it."""
+    for event in writing.events:
+        if event.kind == "reconcile.broken":
+            yield event.message
+
+
+@law(WRITES)
+def history_moves_forward(witness: Witness, writing: Writing) -> Iterator[str]:
+    """A head moves only to a descendant: a force-push or a deleted branch changes nothing until somebody accepts it."""
+    for name, body in writing.writes.documents:
+        if not name.startswith("head/") or body is None:
+            continue
+        saved = msgspec.json.decode(body, type=Saved)
+        old = _followed(writing, saved.expression)
+        if not old or witness.descends(saved.revision, old) or saved.revision in witness.accepted:
+            continue
+        if witness.contents[saved.revision].files() != witness.contents[old].files():
+            yield f"{saved.expression or 'the default branch'} moved from {old[:7]} to {saved.revision[:7]}"
+
+
+def _followed(writing: Writing, expression: str) -> str:
+    """The Revision that has been followed without a break; "" when nothing was."""
+    old = ""
+    for head in writing.life.heads:
+        if head.expression == expression:
+            old = head.revision
+        elif head.expression == "":
+            content = writing.life.known[head.revision]
+            if all(app.revision != expression for app in content.applications.values()):
+                old = ""
+    return old
+
+
+@law(WRITES)
+def gates_are_kept(witness: Witness, writing: Writing) -> Iterator[str]:
+    """New content starts only once it was healthy in the environments that it comes after, and once what it depends on is healthy."""
+    for key, after in writing.after.items():
+        if not started(writing.before[key], after) or after is None or after.current is None or after.undeclared:
+            continue
+        missing: set[str] = set()
+        for view in writing.life.views(after.current.sequence):
+            closed = _closed(witness, view, key)
+            if not closed:
+                break
+            missing |= closed
+        else:
+            yield f"{key} started at {after.current.revision[:7]} although it waits for {', '.join(sorted(missing))}"
+
+
+def _closed(witness: Witness, view: View, key: Key) -> set[str]:
+    found = view.place(key.application, key.environment)
+    home = view.home
+    if found is None or home is None or home.broken:
+        return set()  # what is wrong in Git stands for what it was before
+    app, place = found
+    others = [Key(name, key.application) for name in place.after] + [Key(key.environment, name) for name in app.depends_on]
+    return {str(other) for other in others if (other, view.digest(other.application, other.environment)) not in witness.healthy}
+
+
+@law(WRITES)
+def record_equals_state(witness: Witness, writing: Writing) -> Iterator[str]:
+    """The newest deployments on record are those of the state, and every other one has ended."""
+    for key, after in writing.after.items():
+        rows = dict(writing.life.deployments[key])
+        rows |= {row.sequence: row for row in writing.writes.deployments if row.key == key}
+        slots = {
+            slot.sequence: slot for slot in ((after.current, after.pending) if after is not None else ()) if slot is not None
+        }
+        for sequence, slot in slots.items():
+            if rows.get(sequence) != slot:
+                yield f"{key}: the deployment of {slot.revision[:7]} is {slot.phase} in the state and differs on record"
+        if slots and max(rows) > max(slots):
+            yield f"{key}: the record has a newer deployment than the state"
+        for sequence, row in rows.items():
+            if sequence not in slots and row.phase not in ENDED:
+                yield f"{key}: the deployment of {row.revision[:7]} is {row.phase} on record, and nobody works on it"
+
+
+# --- when the faults have stopped -------------------------------------------------------------------------------------------
+
+
+@law(ENDS)
+def it_converges(simulation: Simulation) -> Iterator[str]:
+    """Once the faults stop, what runs becomes what Git says within bounded time."""
+    yield from simulation.differences()
+
+
+@law(ENDS)
+def one_approval_is_enough(simulation: Simulation) -> Iterator[str]:
+    """A plan that was approved is carried out to its end; nobody is asked again for what was approved."""
+    for grant in simulation.asked_again:
+        yield f"{grant.key} was held again for removals that had been approved"
+
+
+@law(ENDS)
+def it_stays_quiet(simulation: Simulation) -> Iterator[str]:
+    """When nothing happens, nothing is changed, nothing is recorded, and the target is asked no more than each resync needs."""
+    yield from simulation.unrest()
+
+
+@law(ENDS)
+def the_record_is_complete(simulation: Simulation) -> Iterator[str]:
+    """Every deployment on record has come to a phase that stands: none is left pending or applying."""
+    if simulation.left_held:
+        return
+    for key, rows in simulation.witness.life.deployments.items():
+        for row in rows.values():
+            if row.phase in (Phase.PENDING, Phase.APPLYING):
+                yield f"{key} at {row.revision[:7]} is still {row.phase}"
+
+
+@law(ENDS)
+def ownership_is_never_lost(simulation: Simulation) -> Iterator[str]:
+    """What is ours on the targets stands in the inventory, and the other way round, even after the store was lost."""
+    life = simulation.witness.life
+    for environment, target in simulation.targets.made.items():
+        for identity, thing in target.objects.there.items():
+            entry = life.entries.get((environment, identity))
+            ours = thing.owner is not None and thing.owner.installation == "test"
+            if ours and thing.owner is not None and (entry is None or entry.application != thing.owner.application):
+                yield f"{thing.ref} in {environment} is {thing.owner.application}'s, and the inventory does not know"
+        for (place, identity), entry in life.entries.items():
+            if place == environment and identity not in target.objects.there and not simulation.left_held:
+                yield f"{entry.ref} in {environment} stands in the inventory and is not there"

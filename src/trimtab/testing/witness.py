@@ -1,0 +1,272 @@
+"""Stands beside the store and the targets and sees every effect at the moment when it takes place; asks the laws each time.
+
+It believes nothing that the engine says of itself: in come the writes that the store took and the mutations of the targets, and
+beside them what people committed and allowed. Out come `violations`, each with the law that does not hold.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.deployment import Deployment, Phase
+from trimtab.core.model.event import Event
+from trimtab.core.model.inventory import Entry
+from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.plan import Plan
+from trimtab.engine.following import Saved
+from trimtab.ports.store import Writes
+
+from .faults import moment
+from .objects import Mutation, Thing
+from .time import GROUP
+from .worlds import Content, View
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Somebody approved a plan: the removals that it held, by identity and uid, at the content that was current then."""
+
+    key: Key
+    digest: str
+    removals: frozenset[tuple[Identity, str]]
+
+
+@dataclass(frozen=True)
+class Violation:
+    law: str
+    what: str
+    time: float
+
+
+@dataclass
+class Life:
+    """What one store has been told since it was made. A lost store begins a new life."""
+
+    states: dict[Key, Reconciliation] = field(default_factory=dict)
+    entries: dict[tuple[str, Identity], Entry] = field(default_factory=dict)
+    deployments: dict[Key, dict[int, Deployment]] = field(default_factory=lambda: defaultdict(dict))
+    heads: list[Saved] = field(default_factory=list)
+    event_id: int = 0
+    owned_before: dict[Key, set[Identity]] = field(default_factory=dict)
+    owned_since: dict[tuple[str, int], set[Identity]] = field(default_factory=lambda: defaultdict(set))
+    removals: dict[Key, list[Removal]] = field(default_factory=lambda: defaultdict(list))
+    changed: dict[Key, dict[Identity, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    led: dict[str, float] = field(default_factory=dict)
+
+    def views(self, first: int) -> Iterator[View]:
+        """Git as it was seen at the sequence ``first`` and at each move since."""
+        at = {head.expression: head.revision for head in self.heads if head.sequence <= first}
+        yield View(self._contents(at))
+        for head in self.heads:
+            if head.sequence > first:
+                at[head.expression] = head.revision
+                yield View(self._contents(at))
+
+    def _contents(self, at: Mapping[str, str]) -> dict[str, Content]:
+        return {expression: self.known[revision] for expression, revision in at.items() if revision in self.known}
+
+    known: dict[str, Content] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One that nobody had approved."""
+
+    identity: Identity
+    sequence: int
+
+
+@dataclass
+class Writing:
+    """A write as it was taken, and what it changed: the states before and after."""
+
+    life: Life
+    writes: Writes
+    events: tuple[Event, ...]
+    process: str
+    holder: str
+    before: dict[Key, Reconciliation | None]
+    after: dict[Key, Reconciliation | None]
+
+
+@dataclass
+class Acting:
+    """A mutation by an engine: the Deployment that it acted for, and what is there."""
+
+    life: Life
+    mutation: Mutation
+    process: str
+    holder: str
+    key: Key
+    there: Mapping[Identity, Thing]
+
+    @property
+    def state(self) -> Reconciliation | None:
+        return self.life.states.get(self.key)
+
+    @property
+    def sequence(self) -> int:
+        """That of the Deployment acted for; 0 when the record knows none."""
+        state = self.state
+        return state.current.sequence if state is not None and state.current is not None else 0
+
+
+@dataclass
+class Witness:
+    """``contents`` is what people committed, ``parents`` the history, ``accepted`` rewritten heads that somebody took."""
+
+    contents: dict[str, Content] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    accepted: set[str] = field(default_factory=set)
+    grants: list[Grant] = field(default_factory=list)
+    healthy: set[tuple[Key, str]] = field(default_factory=set)
+    violations: list[Violation] = field(default_factory=list)
+    life: Life = field(default_factory=Life)
+    writes: int = 0
+    tell: Callable[[str, str], None] = lambda name, what: None
+    on_write: Mapping[str, Callable[[Witness, Writing], Iterator[str]]] = field(default_factory=dict)
+    on_act: Mapping[str, Callable[[Witness, Acting], Iterator[str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.life.known = self.contents
+
+    def blame(self, law: str, what: str) -> None:
+        self.violations.append(Violation(law, what, moment()))
+        self.tell("LAW", f"{law}: {what}")
+
+    def new_life(self) -> None:
+        """The store was lost."""
+        self.life = Life(known=self.contents)
+
+    # --- the store ----------------------------------------------------------------------------------------------------------
+
+    def wrote(self, writes: Writes, events: tuple[Event, ...], holder: str) -> None:
+        """Called by the store at the moment when it takes a write."""
+        self.writes += 1
+        before: dict[Key, Reconciliation | None] = {}
+        after: dict[Key, Reconciliation | None] = {}
+        for name, body in writes.documents:
+            if name.startswith("state/"):
+                _, environment, application = name.split("/")
+                key = Key(environment, application)
+                before[key] = self.life.states.get(key)
+                after[key] = msgspec.json.decode(body, type=Reconciliation) if body is not None else None
+        writing = Writing(self.life, writes, events, GROUP.get(), holder, before, after)
+        for law, check in self.on_write.items():
+            for what in check(self, writing):
+                self.blame(law, what)
+        self._take(writing)
+
+    def _take(self, writing: Writing) -> None:
+        life = self.life
+        life.led[writing.holder] = moment()
+        life.event_id = max([life.event_id, *(event.id for event in writing.events)])
+        for event in writing.events:
+            self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
+        for key, state in writing.after.items():
+            self._start(key, writing.before[key], state)
+        for environment, ref in writing.writes.dropped:
+            life.entries.pop((environment, ref.identity), None)
+        rebuilt = any(event.kind == "inventory.rebuilt" for event in writing.events)
+        for entry in writing.writes.entries:
+            self._own(entry, rebuilt=rebuilt)
+        for deployment in writing.writes.deployments:
+            life.deployments[deployment.key][deployment.sequence] = deployment
+            if deployment.phase == Phase.HEALTHY:
+                self.healthy.add((deployment.key, deployment.digest))
+        for key, state in writing.after.items():
+            if state is None:
+                life.states.pop(key, None)
+            else:
+                life.states[key] = state
+        for name, body in writing.writes.documents:
+            if name.startswith("head/") and body is not None:
+                self._move(msgspec.json.decode(body, type=Saved))
+
+    def _start(self, key: Key, before: Reconciliation | None, after: Reconciliation | None) -> None:
+        """Remember what was owned when a Deployment began: its budget is a share of that."""
+        current = after.current if after is not None else None
+        if current is None:
+            return
+        if before is None or before.current is None or before.current.digest != current.digest or started(before, after):
+            owned = {identity for (place, identity), entry in self.life.entries.items() if _owns(entry, place, key)}
+            self.life.owned_before[key] = owned
+            self.life.changed[key].clear()
+        elif after is not None and after.settled:
+            self.life.changed[key].clear()
+
+    def _own(self, entry: Entry, *, rebuilt: bool) -> None:
+        key = Key(entry.environment, entry.application)
+        if rebuilt:
+            self.life.owned_before.setdefault(key, set()).add(entry.ref.identity)
+        self.life.entries[entry.environment, entry.ref.identity] = entry
+        for (environment, _), owned in self.life.owned_since.items():
+            if environment == entry.environment:
+                owned.add(entry.ref.identity)
+
+    def _move(self, saved: Saved) -> None:
+        self.life.heads.append(saved)
+        for environment in {environment for environment, _ in self.life.entries}:
+            owned = {identity for place, identity in self.life.entries if place == environment}
+            self.life.owned_since[environment, saved.sequence] = owned
+
+    # --- the targets --------------------------------------------------------------------------------------------------------
+
+    def acted(self, mutation: Mutation, there: Mapping[Identity, Thing], holder: str) -> None:
+        """Called at the moment when a target changed; ``there`` is what is there just before or after."""
+        key = Key(mutation.environment, mutation.application)
+        identity = mutation.ref.identity
+        if not mutation.action:
+            for changed in self.life.changed.values():
+                changed.pop(identity, None)  # the world did it: no law of order speaks of it any more
+            return
+        acting = Acting(self.life, mutation, GROUP.get(), holder, key, there)
+        for law, check in self.on_act.items():
+            for what in check(self, acting):
+                self.blame(law, f"{key} {mutation.action} {mutation.ref}: {what}")
+        if mutation.verb == "removed":
+            if not self.granted(acting):
+                self.life.removals[key].append(Removal(identity, acting.sequence))
+        else:
+            entry = self.life.entries.get((mutation.environment, identity))
+            self.life.changed[key][identity] = (entry.wave if entry is not None else 0, acting.sequence)
+
+    def granted(self, acting: Acting) -> bool:
+        """True when somebody approved a plan, of the content acted for, that removes this very object."""
+        state, mutation = acting.state, acting.mutation
+        digest = state.current.digest if state is not None and state.current is not None else ""
+        wanted = (mutation.ref.identity, mutation.uid)
+        return any(grant.key == acting.key and grant.digest == digest and wanted in grant.removals for grant in self.grants)
+
+    def grant(self, key: Key, plan: Plan) -> Grant:
+        """Somebody says yes to ``plan``."""
+        state = self.life.states.get(key)
+        digest = state.current.digest if state is not None and state.current is not None else ""
+        held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
+        made = Grant(key, digest, held)
+        self.grants.append(made)
+        return made
+
+    def descends(self, new: str, old: str) -> bool:
+        step = new
+        while step and step != old:
+            step = self.parents.get(step, "")
+        return bool(step)
+
+
+def started(before: Reconciliation | None, after: Reconciliation | None) -> bool:
+    """True when ``after`` has another Deployment as its current one than ``before``."""
+    then = before.current if before is not None else None
+    now = after.current if after is not None else None
+    if now is None:
+        return False
+    return then is None or (then.sequence, then.revision, then.started) != (now.sequence, now.revision, now.started)
+
+
+def _owns(entry: Entry, environment: str, key: Key) -> bool:
+    return environment == key.environment and entry.application == key.application

@@ -1,0 +1,260 @@
+"""What people keep in Git, made by a seed: environments with budgets, applications with placements, and the objects that they want.
+
+A `Content` is all that one commit says. It is written out as files for the engine to read, and kept by Revision as the oracle of the
+laws: what was wanted where is asked of it, never of the engine. What is broken on purpose is "unknown", which is not "nothing".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS, Manifest, digest
+from trimtab.core.model.names import Identity
+
+from .factories import manifest
+
+ENVIRONMENTS = ("dev", "staging", "production", "edge")
+APPLICATIONS = ("api", "auth", "cart", "db", "mail", "search", "shop", "web")
+KINDS = ("Process", "File")
+RELEASE = "release"
+"""The branch that some applications follow; all others follow the default branch."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy."""
+
+    kind: str
+    name: str
+    version: int = 1
+    wave: int = 0
+    adopt: bool = False
+    keep: bool = False
+    trouble: Literal["", "never", "refuses", "invalid"] = ""
+
+    @property
+    def manifest(self) -> Manifest:
+        return _manifest(self)
+
+    @property
+    def identity(self) -> Identity:
+        return self.manifest.identity
+
+
+@lru_cache(maxsize=4096)
+def _manifest(wanted: Wanted) -> Manifest:
+    notes = {**({ADOPT_ANNOTATION: "true"} if wanted.adopt else {}), **(_KEEP if wanted.keep else {})}
+    spec: dict[str, Any] = {"version": wanted.version}
+    if wanted.trouble:
+        spec[wanted.trouble] = "ready" if wanted.trouble == "never" else "somebody made it so"
+    return manifest(wanted.kind, wanted.name, wave=wanted.wave or None, annotations=notes or None, **spec)
+
+
+_KEEP = dict([next(iter(KEEP_ANNOTATIONS.items()))])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The removal budget of an Environment."""
+
+    percent: int
+    objects: int
+    empty_render: Literal["hold", "allow"]
+
+
+@dataclass(frozen=True)
+class Place:
+    environment: str
+    after: tuple[str, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class App:
+    name: str
+    path: str
+    places: tuple[Place, ...]
+    depends_on: tuple[str, ...] = ()
+    adopt: bool = False
+    revision: str = ""
+    deadline_seconds: int = 600
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(place.path or self.path for place in self.places))
+
+
+@dataclass
+class Content:
+    """All that one commit says. ``broken`` maps files to how: ``garbled`` (no document can be read) or ``typo`` (a wrong field).
+    A directory has a README beside its objects, so that it stays when it is emptied, unless it is among the ``bare``.
+    """
+
+    environments: dict[str, Budget] = field(default_factory=dict)
+    applications: dict[str, App] = field(default_factory=dict)
+    directories: dict[str, dict[str, Wanted]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    bare: frozenset[str] = frozenset()
+
+    def copy(self) -> Content:
+        directories = {path: dict(objects) for path, objects in self.directories.items()}
+        return Content(dict(self.environments), dict(self.applications), directories, dict(self.broken), self.bare)
+
+    def files(self) -> dict[str, bytes]:
+        """As they stand in the repository. JSON is YAML, and quicker to write."""
+        found = {".trimtab/environments.yaml": b"\n---\n".join(_environment(*one) for one in sorted(self.environments.items()))}
+        found |= {document(app.name): _application(app) for app in self.applications.values()}
+        found |= {f"{path}/README.md": b"What runs here" for path in self.directories if path not in self.bare}
+        for path, objects in self.directories.items():
+            found |= {_file(path, wanted): _body(wanted) for wanted in objects.values()}
+        for file, how in self.broken.items():
+            if file in found:
+                found[file] = b"{" if how == "garbled" else found[file].replace(b'"spec":{', b'"spec":{"colour":"red",', 1)
+        return found
+
+    @property
+    def garbled(self) -> bool:
+        """True when some configuration file does not even tell what it declares."""
+        return any(how == "garbled" and file.startswith(".trimtab/") for file, how in self.broken.items())
+
+    def doubtful(self, application: str) -> bool:
+        return document(application) in self.broken
+
+    def rendered(self, path: str) -> dict[Identity, Wanted] | None:
+        """What a directory wants; None when it cannot be told."""
+        if any(file.startswith(f"{path}/") for file in self.broken):
+            return None
+        return {wanted.identity: wanted for wanted in self.directories.get(path, {}).values()}
+
+
+@dataclass(frozen=True)
+class View:
+    """Git as the engine has seen it at a moment: the content at each followed revision expression ("" = the default branch)."""
+
+    contents: Mapping[str, Content]
+
+    @property
+    def home(self) -> Content | None:
+        return self.contents.get("")
+
+    def place(self, application: str, environment: str) -> tuple[App, Place] | None:
+        app = self.home.applications.get(application) if self.home else None
+        return next(((app, place) for place in app.places if place.environment == environment), None) if app else None
+
+    def wants(self, application: str, environment: str) -> dict[Identity, Wanted] | None:
+        """The objects of an application in an Environment; {} when it is not declared there, None when that cannot be told."""
+        home = self.home
+        if home is None or home.doubtful(application):
+            return None
+        found = self.place(application, environment)
+        if found is None:
+            return None if home.garbled else {}
+        app, place = found
+        content = self.contents.get(app.revision)
+        return content.rendered(place.path or app.path) if content is not None else None
+
+    def applications(self, environment: str) -> Iterator[tuple[str, dict[Identity, Wanted] | None]]:
+        """Each application that is, or may be, declared in an Environment, and what it wants there."""
+        for name in self.home.applications if self.home else ():
+            found = self.wants(name, environment)
+            if found is None or self.place(name, environment) is not None:
+                yield name, found
+
+    def known(self) -> bool:
+        return self.home is not None and not self.home.garbled
+
+    def digest(self, application: str, environment: str) -> str:
+        """Of the content, as the renderer makes it; "" when it cannot be told."""
+        found = self.wants(application, environment)
+        if found is None:
+            return ""
+        return digest(sorted([*wanted.identity, wanted.manifest.digest] for wanted in found.values()))
+
+
+def document(application: str) -> str:
+    return f".trimtab/applications/{application}.yaml"
+
+
+def object_file(path: str, wanted: Wanted) -> str:
+    return _file(path, wanted)
+
+
+def _file(path: str, wanted: Wanted) -> str:
+    return f"{path}/{wanted.kind.lower()}-{wanted.name}.json"
+
+
+@lru_cache(maxsize=4096)
+def _body(wanted: Wanted) -> bytes:
+    return msgspec.json.encode(wanted.manifest.body)
+
+
+@lru_cache(maxsize=1024)
+def _environment(name: str, budget: Budget) -> bytes:
+    removal = {"percent": budget.percent, "objects": budget.objects, "emptyRender": budget.empty_render}
+    return _document("Environment", name, {"target": {"kind": "memory"}, "removal": removal})
+
+
+@lru_cache(maxsize=1024)
+def _application(app: App) -> bytes:
+    places: list[dict[str, Any]] = [
+        {"name": place.environment, "after": list(place.after), "path": place.path} for place in app.places
+    ]
+    source = {"path": app.path, "revision": app.revision}
+    rest: dict[str, Any] = {"dependsOn": list(app.depends_on), "adopt": app.adopt}
+    return _document(
+        "Application",
+        app.name,
+        {"source": source, "environments": places, "progressDeadlineSeconds": app.deadline_seconds, **rest},
+    )
+
+
+def _document(kind: str, name: str, spec: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"apiVersion": "trimtab.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+
+
+# --- by a seed --------------------------------------------------------------------------------------------------------------
+
+
+def first_content(chance: random.Random) -> Content:
+    """Two to four Environments, two to eight applications, mostly small."""
+    content = Content()
+    for name in ENVIRONMENTS[: chance.choice((2, 2, 2, 3, 3, 4))]:
+        content.environments[name] = _budget(chance)
+    for name in chance.sample(APPLICATIONS, chance.choice((2, 3, 3, 4, 4, 5, 6, 8))):
+        add_application(content, name, chance)
+    return content
+
+
+def _budget(chance: random.Random) -> Budget:
+    return Budget(chance.choice((25, 50, 50, 100)), chance.choice((0, 1, 1, 3)), chance.choice(("hold", "hold", "allow")))
+
+
+def add_application(content: Content, name: str, chance: random.Random) -> None:
+    """A new application with objects of its own, that may depend on one that is there already."""
+    path = f"apps/{name}"
+    names = list(content.environments)[: chance.choice((1, 2, 2, 2, 3, 4))]
+    chain = chance.random() < 0.7
+    places = [Place(one, (names[index - 1],) if chain and index else ()) for index, one in enumerate(names)]
+    if len(places) > 1 and chance.random() < 0.3:
+        places[-1] = replace(places[-1], path=f"overlays/{name}")
+        content.directories[places[-1].path] = first_objects(name, chance)
+    hosts = [app.name for app in content.applications.values() if {one.environment for one in app.places} >= set(names)]
+    depends_on = (chance.choice(hosts),) if hosts and chance.random() < 0.35 else ()
+    app = App(name, path, tuple(places), depends_on, chance.random() < 0.15, RELEASE if chance.random() < 0.1 else "")
+    content.applications[name] = replace(app, deadline_seconds=chance.choice((30, 600)))
+    content.directories[path] = first_objects(name, chance)
+
+
+def first_objects(name: str, chance: random.Random) -> dict[str, Wanted]:
+    waves = chance.random() < 0.3
+    objects = [
+        Wanted(chance.choice(KINDS), f"{name}-{number}", wave=chance.choice((0, 0, 1, 2)) if waves else 0)
+        for number in range(chance.choice((1, 2, 2, 3, 4, 6)))
+    ]
+    return {wanted.name: wanted for wanted in objects}
