@@ -62,6 +62,25 @@ async def test_the_root_can_be_set(repositories, source, bare):
     assert bare.head(f"{commit}^{{tree}}") == old
 
 
+@pytest.mark.parametrize(
+    ("author", "expected"),
+    [
+        ("Ann", "Ann <trimtab@localhost>"),
+        ("<a@b>", "Trimtab <a@b>"),
+        ("", "Trimtab <trimtab@localhost>"),
+        ("Ann\nparent 1 <a@b>", "Ann parent 1 <a@b>"),
+        ("A <b> <c>", "Trimtab <trimtab@localhost>"),
+        ("A\0 <a@b>", "A\\x00 <a@b>"),
+    ],
+)
+async def test_an_author_of_any_shape(repositories, source, bare, author, expected):
+    """What is no name and address becomes ours; nothing can be smuggled into the commit's header."""
+    await repositories.fetch(str(bare.path))
+    commit = await repositories.propose(str(bare.path), "", "x", author, {"a.yaml": None})
+    assert bare.git("log", "-1", "--format=%an <%ae>", commit) == expected
+    assert bare.head(f"{commit}~1") == source.head()
+
+
 async def test_nothing_to_change_is_no_commit(repositories, source, bare):
     """What is so already gives the head back."""
     await repositories.fetch(str(bare.path))

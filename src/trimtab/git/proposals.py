@@ -123,7 +123,7 @@ def _set(objects: Objects, tree_id: str | None, parts: list[str], object_id: str
 
 
 def _signature(author: str) -> pygit2.Signature:
-    found = _AUTHOR.fullmatch(author)
+    found = _AUTHOR.fullmatch(shown(" ".join(author.split())))
     name = (found["name"] if found else "") or "Trimtab"
     return pygit2.Signature(name, (found["email"] if found else "") or "trimtab@localhost")
 
