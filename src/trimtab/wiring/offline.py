@@ -141,6 +141,13 @@ def _claims(one: Rendering) -> dict[Identity, frozenset[str]]:
 
 async def _reading(tree: Tree, inside: str, environment: str, scratch: Path) -> Reading:
     renderer = TreeRenderer(scratch / "cache")
+    try:
+        return await _rendered(renderer, tree, inside, environment)
+    finally:
+        await renderer.close()  # It writes its cache behind our back, into the directory that is about to go.
+
+
+async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment: str) -> Reading:
     if tree.entry(CONFIGURATION_DIRECTORY) is None:
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
