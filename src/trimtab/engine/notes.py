@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from datetime import datetime
 
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import TrimtabError
@@ -20,6 +21,7 @@ from trimtab.ports.git import Repositories
 GATHER_SECONDS = 0.25
 RETRY_SECONDS = 30.0
 COMMITS_MAX = 1_000
+TOLD_MAX = 20_000
 TOLD = frozenset({Phase.HEALTHY, Phase.FAILED, Phase.SUPERSEDED, Phase.REVERTED})
 
 log = logging.getLogger(__name__)
@@ -30,12 +32,18 @@ class Notes:
         self._repositories = repositories
         self._clock = clock
         self._lines: dict[tuple[str, str], deque[str]] = {}
+        self._told: dict[tuple[str, str, str], tuple[Phase, datetime]] = {}
         self._some = asyncio.Event()
 
     def add(self, repository: str, deployment: Deployment) -> None:
         """Note ``deployment`` on its commit soon, when its phase is one that people ask for."""
-        if deployment.phase not in TOLD:
+        known = (deployment.revision, deployment.application, deployment.environment)
+        # What is worse or better within a phase is for the record; the note says when each phase began.
+        if deployment.phase not in TOLD or self._told.get(known) == (deployment.phase, deployment.since):
             return
+        if len(self._told) >= TOLD_MAX:
+            self._told.pop(next(iter(self._told)))
+        self._told[known] = (deployment.phase, deployment.since)
         place = (repository, deployment.revision)
         if place not in self._lines and len(self._lines) >= COMMITS_MAX:
             self._lines.pop(next(iter(self._lines)))

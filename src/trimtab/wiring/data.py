@@ -67,6 +67,14 @@ def kept_word(path: Path, make: Callable[[], str]) -> str:
         raise UserError(f"read {path}: {error.strerror}", remedy="Make it readable for the user that runs the server") from error
 
 
+def kept(path: Path) -> str:
+    """The word in ``path``; "" when there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
 def write(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimtab.core.decide.configuration import read, zero_configuration
-from trimtab.core.decide.mask import mask, mask_changes
+from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
+from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata
 from trimtab.core.model.errors import Problem, TrimtabError, UserError
@@ -32,6 +32,8 @@ from trimtab.ports.git import Tree
 from trimtab.ports.renderer import RenderRequest
 from trimtab.render.renderer import TreeRenderer
 from trimtab.targets.host.target import HostTargets
+
+from .data import kept
 
 CONFIGURATION_DIRECTORY = ".trimtab"
 FILE_BYTES_MAX = 1 << 20
@@ -74,25 +76,28 @@ def offline_plan(path: str, environment: str = "", data: str = "") -> PlanView:
 
 
 async def _read(path: Path, environment: str) -> Reading:
-    async with _snapshot(path) as (tree, inside, scratch):
+    async with _snapshot(path) as (tree, inside, scratch, _):
         return await _reading(tree, inside, environment, scratch)
 
 
 async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
-    async with _snapshot(path) as (tree, inside, scratch):
+    async with _snapshot(path) as (tree, inside, scratch, repositories):
         reading = await _reading(tree, inside, environment, scratch)
         problems = reading.problems
         plans: list[Plan] = []
+        place = data or scratch / "empty"
+        installation = kept(place / "installation") or "none"
+        targets = HostTargets(place, installation=installation, contents=repositories, clock=SystemClock(), chance=SystemChance())
+        await targets.open()
         for one in reading.renderings:
             if not one.problems:
-                plans += await _plan_of(one, reading.configuration, data or scratch / "empty", problems)
+                plans += await _plan_of(one, reading.configuration, targets, installation, problems)
     return PlanView.of(plans, problems, combined=combined_hash(plans))
 
 
-async def _plan_of(one: Rendering, configuration: Configuration, data: Path, problems: list[Problem]) -> list[Plan]:
-    installation = (data / "installation").read_text().strip() if (data / "installation").exists() else "none"
-    repositories = GitRepositories(data / "git")
-    targets = HostTargets(data, installation=installation, contents=repositories, clock=SystemClock(), chance=SystemChance())
+async def _plan_of(
+    one: Rendering, configuration: Configuration, targets: HostTargets, installation: str, problems: list[Problem]
+) -> list[Plan]:
     environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
     target = targets.get(one.key.environment, environment)
     owned = await target.observe(Scope(one.key.environment))
@@ -114,22 +119,10 @@ async def _plan_of(one: Rendering, configuration: Configuration, data: Path, pro
         ignore=(*environment.spec.ignore, *(application.spec.ignore if application else ())),
         adopt=application.spec.adopt if application else False,
     )
-    made = plan(situation)
-    masked = tuple(_masked(made))
-    return list(masked)
+    return [masked_plan(plan(situation))]
 
 
-def _masked(made: Plan) -> Iterator[Plan]:
-    from msgspec.structs import replace
-
-    steps = tuple(replace(step, changes=mask_changes(step.ref, step.changes)) for step in made.steps)
-    masked = replace(made, steps=steps)
-    masked.__dict__["hash"] = made.hash
-    yield masked
-
-
-def _entries(owned: dict[Identity, Observed] | object, environment: str) -> Iterator[Entry]:
-    assert isinstance(owned, dict)
+def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[Entry]:
     for observed in owned.values():
         if observed.owner is not None:
             yield Entry(environment, observed.owner.application, observed.ref, observed.digest, 0, "applied", observed.uid)
@@ -166,7 +159,7 @@ def _files(tree: Tree) -> dict[str, bytes]:
     return {
         entry.path: tree.read(entry.path, bytes_max=FILE_BYTES_MAX)
         for entry in tree.walk(CONFIGURATION_DIRECTORY)
-        if entry.type == "blob" and entry.path.endswith((".yaml", ".yml"))
+        if entry.type == "blob" and entry.path.endswith(ENDINGS)
     }
 
 
@@ -185,7 +178,7 @@ def _requests(configuration: Configuration, inside: str, environment: str, tree:
 
 
 @asynccontextmanager
-async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path]]:
+async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path, GitRepositories]]:
     """The Tree of the repository around ``path`` as it stands on disk, the path inside it, and a scratch directory."""
     path = path.expanduser().resolve()
     if not path.is_dir():
@@ -198,7 +191,8 @@ async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path]]:
         try:
             await repositories.fetch(str(scratch / "snapshot.git"))
             inside = path.relative_to(top).as_posix()
-            yield repositories.tree(str(scratch / "snapshot.git"), revision), "" if inside == "." else inside, scratch
+            tree = repositories.tree(str(scratch / "snapshot.git"), revision)
+            yield tree, "" if inside == "." else inside, scratch, repositories
         finally:
             await repositories.close()
 

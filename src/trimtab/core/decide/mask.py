@@ -15,7 +15,7 @@ import msgspec
 
 from trimtab.core.model.manifest import Body
 from trimtab.core.model.names import ObjectRef
-from trimtab.core.model.plan import FieldChange
+from trimtab.core.model.plan import FieldChange, Plan
 
 MASK: Final = "***"
 CHANGED: Final = "*** (changed)"
@@ -123,3 +123,11 @@ def _entry(name: str, value: Any, *, secret: bool) -> Any:
 
 def _is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None and _REFERENCE.search(name) is None
+
+
+def masked_plan(made: Plan) -> Plan:
+    """The plan as it may be shown. Its hash is that of the plan that would be carried out, not of what is shown of it."""
+    steps = tuple(msgspec.structs.replace(step, changes=mask_changes(step.ref, step.changes)) for step in made.steps)
+    masked = msgspec.structs.replace(made, steps=steps)
+    masked.__dict__["hash"] = made.hash
+    return masked

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import msgspec
-
-from trimtab.core.decide.mask import mask, mask_changes
+from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Problem, TrimtabError
@@ -60,7 +58,7 @@ class ApplicationQueries(Reader):
                 continue
             made = await session.hands.inspect(key, content)
             if isinstance(made, Plan):
-                plans.append(_masked(made))
+                plans.append(masked_plan(made))
             else:
                 problems += made
         return PlanView.of(plans, problems, combined=combined_hash(plans))
@@ -154,14 +152,6 @@ def _running(session: Session, key: Key) -> Content:
     if state is None or state.current is None:
         return _newest(session, key) or GONE
     return session.world.contents.get(key, {}).get(state.current.digest, GONE)
-
-
-def _masked(made: Plan) -> Plan:
-    steps = tuple(msgspec.structs.replace(step, changes=mask_changes(step.ref, step.changes)) for step in made.steps)
-    masked = msgspec.structs.replace(made, steps=steps)
-    # The hash is that of the plan that would be carried out, not of what is shown of it.
-    masked.__dict__["hash"] = made.hash
-    return masked
 
 
 def _object_sync(action: str | None, *, wanted: bool) -> str:

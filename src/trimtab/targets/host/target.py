@@ -62,6 +62,10 @@ class HostTargets:
         self._targets[name].environment = environment
         return self._targets[name]
 
+    async def open(self) -> None:
+        """Read what is recorded, for `observe` and `preview` only; nothing is started. Raises TransientError."""
+        await self.host.open()
+
     async def start(self) -> None:
         """Find what runs and keep it. Raises TransientError when the directory or supervisord cannot be had."""
         host = self.host
