@@ -135,6 +135,9 @@ class FileObjects:
     # Below: how it is done.
 
     def _put(self, record: ObjectRecord, wish: Wish) -> None:
+        if Path(wish.place.root).is_relative_to(self._host.root):  # the Environment's own: ours to make
+            with contextlib.suppress(OSError):
+                Path(wish.place.root).mkdir(parents=True, exist_ok=True)
         token = self._host.chance.token()
         made = files.put(wish.place, wish.data, wish.mode, token=token, previous=self._previous(record), **self._write)
         if record.earlier is not None:

@@ -231,6 +231,7 @@ def _trouble(doing: str, place: Place, error: OSError) -> UserError | TransientE
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
         return UserError(f"{doing} {place.path}: {error.strerror}", remedy="Correct spec.path.")
     remedy = {
+        errno.ENOENT: "Make that directory, or allow another root.",
         errno.ENOSPC: "Free space on that disk; it is tried again.",
         errno.EDQUOT: "Free space or raise the quota; it is tried again.",
         errno.EROFS: "That file system is read-only: mount it writable or choose another path.",

@@ -75,6 +75,9 @@ class Front:
                 self._cutting.add(task)
                 task.add_done_callback(self._cutting.discard)
                 return {}
+            case "end":
+                self.stopped.set()
+                return {}
             case other:
                 return {"error": f"unknown op {other!r}"}
 

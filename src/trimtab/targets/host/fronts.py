@@ -69,6 +69,14 @@ class Fronts:
         """Close what is open to these, each connection at a quiet moment."""
         await self._ask({"op": "cut", "backends": backends})
 
+    async def end(self) -> None:
+        """Tell the front to end, if one runs."""
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            self._hang_up()
+            self._stream = await open_unix(self._root, SOCKET, limit=LINE_BYTES_MAX)
+            await self._exchange({"op": "end"})
+        self._hang_up()
+
     def close(self) -> None:
         self._hang_up()
 

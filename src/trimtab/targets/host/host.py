@@ -178,13 +178,17 @@ class Host:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.fronts.close()
+        await asyncio.sleep(0)  # a closed stream ends in the next turn of the loop
         if self._pids is not None:
             self._pids.close()
 
     async def down(self) -> None:
         """End every process that is ours, and supervisord."""
+        if not (self.root / "instances").is_dir():
+            return
         if await self.supervisor.running():
             await self.supervisor.shutdown(timeout_seconds=SHUTDOWN_SECONDS)
+        await self.fronts.end()  # one that no supervisord held
         for directory in (self.root / "instances").iterdir():
             pid = self.orphan(directory.name)
             if pid:

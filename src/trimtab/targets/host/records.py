@@ -112,9 +112,16 @@ class Records:
         self._write = write
         self._of: dict[tuple[str, Identity], ObjectRecord] = {}
         self.unreadable: list[str] = []
+        self._loaded = False
+
+    def load_once(self) -> None:
+        """For whoever only wants to look, without starting anything."""
+        if not self._loaded:
+            self.load()
 
     def load(self) -> None:
         """Read what is there. A record that cannot be read is left alone and listed in ``unreadable``: its object stays as it is."""
+        self._loaded = True
         for path in sorted(self._root.glob("*/*.json")):
             record = self._read(path)
             if record is not None:

@@ -56,7 +56,11 @@ class HostTargets:
         self._reviving: asyncio.Task[None] | None = None
 
     def get(self, name: str, environment: Environment) -> HostTarget:
-        """The same value for the same name; a changed Environment holds from now on."""
+        """The same value for the same name; a changed Environment holds from now on.
+
+        Also without `start`, for looking only: `observe` and `preview` answer from the records and the disk.
+        """
+        self.host.records.load_once()
         if name not in self._targets:
             self._targets[name] = HostTarget(name, environment, self)
         self._targets[name].environment = environment
@@ -91,7 +95,7 @@ class HostTargets:
         await self.host.close()
 
     async def down(self) -> None:
-        """End every process of ours and supervisord itself. Records stay: the next start brings it all back."""
+        """End every process of ours and supervisord itself, also without `start`. Records stay: the next start brings it all back."""
         await self.close()
         await self.host.down()
 
@@ -128,9 +132,7 @@ class HostTargets:
         configured = target.environment.spec.target.allowed_roots if target is not None else []
         if configured:
             return [Path(root) for root in configured]
-        own = self.host.root / "files" / environment
-        own.mkdir(parents=True, exist_ok=True, mode=0o755)
-        return [own]
+        return [self.host.root / "files" / environment]
 
     def _refresh(self, infos: dict[str, Info]) -> None:
         self.processes.refresh({info.name: info.pid for info in infos.values()})
