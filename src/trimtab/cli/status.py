@@ -126,7 +126,8 @@ def tell(out: Out, view: StatusView, now: datetime) -> None:
     name = short(view.revision) or "The repository"
     if view.seen is None:
         out.line(f"{name} has not been seen at the head of a repository.")
-        out.line(f"If it was pushed just now, wait for it: trimtab status {short(view.revision)} --wait healthy".rstrip())
+        if not view.errors:
+            out.line(f"If it was pushed just now, wait for it: trimtab status {short(view.revision)} --wait healthy".rstrip())
     else:
         out.line(f"{name} was seen {ago(view.seen, now)}.")
     if view.errors:
@@ -169,7 +170,7 @@ def _tell_trouble(out: Out, deployment: DeploymentView) -> None:
         cause = message if not cause or message.startswith(cause) else f"{cause}: {message}"
     if cause:
         out.line(f"    {cause}")
-    elif deployment.health != "healthy":
+    elif deployment.phase is Phase.HEALTHY:
         out.line(f"    its health is {deployment.health.value}")
     if deployment.last_log_line:
         out.parts("    last log line: ", (one_line(deployment.last_log_line), BAD if deployment.phase is Phase.FAILED else ""))

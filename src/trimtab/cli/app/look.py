@@ -118,7 +118,8 @@ def tell_details(out: Out, view: ApplicationDetails, now: datetime) -> None:
 def tell_application(out: Out, view: ApplicationView, now: datetime) -> None:
     health, sync = view.health.value, one_line(view.sync)
     out.parts(f"{view.name} in {view.environment}: ", (sync, COLOURS.get(sync, "")), ", ", (health, COLOURS.get(health, "")))
-    if view.message and (view.deployment is None or view.deployment.message != view.message):
+    said_below = view.suspension is not None or (view.deployment is not None and view.deployment.message == view.message)
+    if view.message and not said_below:
         out.line(f"  {one_line(view.message)}")
     out.line(f"  from {one_line(view.path) or '.'} at {short(view.revision) or 'no revision yet'} of {one_line(view.repository)}")
     if view.suspension is not None:
