@@ -81,7 +81,6 @@ class Declarer:
         self._configuration_tree: str | None = None
         self._told_problems: tuple[str, ...] = ()
         self.posted = 0
-        self.offered: dict[Key, str] = {}
         self.follower: Follower | None = None
 
     @property
@@ -127,13 +126,13 @@ class Declarer:
         entry = tree.entry(CONFIGURATION_DIRECTORY)
         if entry is None:
             configuration = zero_configuration(await self._renderer.discover(tree))
-            self._configuration_tree = None
         elif entry.id == self._configuration_tree:
             return
         else:
             configuration = _read(tree, self._world.configuration)
-            self._configuration_tree = entry.id
         await self._adopt(configuration)
+        # Only now: had it not been recorded, it would have to be read again.
+        self._configuration_tree = entry.id if entry is not None else None
 
     async def _adopt(self, configuration: Configuration) -> None:
         """Store it with what is to be told about it, then let it hold."""
@@ -234,9 +233,12 @@ class Declarer:
                 return self._unrenderable(key, wish, head, error)
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
-        self._world.offer(key, content)
-        self.offered[key] = content.digest
-        return Declared(head.revision, head.sequence, content.digest)
+        self._world.offer(key, content, self._sequence(head))
+        return Declared(head.revision, self._sequence(head), content.digest)
+
+    def _sequence(self, head: Head) -> int:
+        """What is wanted follows from the content at ``head`` and from the configuration: the later of the two counts."""
+        return max(head.sequence, self._world.heads[self.home].sequence)
 
     def _unrenderable(self, key: Key, wish: Wish, head: Head, error: TrimtabError) -> Unrenderable:
         assert head.revision is not None
@@ -246,7 +248,7 @@ class Declarer:
         else:
             self._again.pop(key, None)
             self._reads(key, wish.repository, (wish.request.path,), keep=True)
-        return Unrenderable(head.revision, head.sequence, str(error.problems[0]))
+        return Unrenderable(head.revision, self._sequence(head), str(error.problems[0]))
 
     async def _restore(self, key: Key, wish: Wish, head: Head) -> None:
         """After a restart: what is current may be of an older Revision than the head; render it again, mostly from the cache."""
@@ -259,7 +261,7 @@ class Declarer:
         except TrimtabError as error:
             log.warning("render %s at %s, which runs: %s", key, current.revision[:12], error)
             return
-        self._world.offer(key, content)
+        self._world.restore(key, content)
 
     async def _content(self, key: Key, wish: Wish, revision: str) -> Content:
         tree = self._repositories.tree(wish.repository, Revision(revision))
@@ -311,8 +313,7 @@ class Declarer:
             state = self._world.states.get(key)
             if state is not None and state.undeclared and GONE.digest in self._world.contents[key]:
                 continue
-            self._world.offer(key, GONE)
-            self.offered[key] = GONE.digest
+            self._world.offer(key, GONE, head.sequence)
             assert head.revision is not None
             self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
 

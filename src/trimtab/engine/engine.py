@@ -234,12 +234,9 @@ class Session:
         if deployments or finished:
             for other in self.world.dependants(key):
                 self.workers.wake(other)
-            released = self.world.settle_contents(key, newest=self._offered(key))
+            released = self.world.settle_contents(key)
             for application in sorted(self.world.claimants(key.environment, released)):
                 self.workers.wake(Key(key.environment, application))
-
-    def _offered(self, key: Key) -> str | None:
-        return self.declarer.offered.get(key)
 
 
 def _world(installation: str, loaded: Loaded) -> World:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from trimtab.core.decide.plan import Situation, forgotten, plan
+from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.event import Event
@@ -49,7 +49,7 @@ class Hands:
 
     async def look(self, key: Key, state: Reconciliation) -> Looked | Stumbled:
         assert state.current is not None, "only what is current is looked at"
-        content = self._world.contents[key].get(state.current.digest)
+        content = self._world.content(key, state.current.digest)
         if content is None:
             return Stumbled(
                 f"the manifests of {state.current.revision[:12]} are not there any more; a new commit or a sync helps"
@@ -74,6 +74,8 @@ class Hands:
         if preview.problems:
             return list(preview.problems)
         state = self._world.states.get(key, Reconciliation())
+        if state.current is None or state.current.digest != content.digest:
+            state = Reconciliation(approved=state.approved)
         return plan(self._describe(key, content, observed, preview.bodies, state))
 
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
@@ -102,6 +104,7 @@ class Hands:
         assert environment is not None, "its target was just asked"
         inventory = world.inventories[key.environment]
         identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
+        removing = inventory.of(key.application).keys() - {manifest.identity for manifest in content.manifests}
         sequence = state.current.sequence if state.current is not None else world.sequence
         return Situation(
             key=key,
@@ -113,10 +116,13 @@ class Hands:
             claims=world.claims(key.environment, identities),
             doubts=world.doubts(key.environment),
             budget=environment.spec.removal,
-            removed_elsewhere=world.removed_elsewhere(key, sequence),
+            elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),
             ignore=(*environment.spec.ignore, *(found[0].spec.ignore if found else ())),
             adopt=found[0].spec.adopt if found else False,
             approved=state.approved,
+            granted=state.granted,
+            removed=state.removed,
+            owned=state.owned,
         )
 
     def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
@@ -145,9 +151,6 @@ class Hands:
             target = self.target(key.environment)
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
-        removals = sum(step.action == Action.REMOVE for step in steps)
-        if removals:
-            self._world.note_removals(key, current.sequence, removals)
         places = asyncio.Semaphore(STEPS_AT_ONCE_MAX)
         outcomes = await asyncio.gather(*(self._one(target, step, current.revision, places) for step in steps))
         return Took(steps, tuple(outcomes))

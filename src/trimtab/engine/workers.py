@@ -238,7 +238,10 @@ class Workers:
         for ref in gathered.dropped:
             inventory.drop(ref.identity)
         for entry in gathered.entries.values():
+            before = inventory.get(entry.ref.identity)
             inventory.put(entry)
+            if before is not None and before.application != entry.application:
+                self.wake(Key(key.environment, before.application))  # it may be left with nothing now
         self._world.states[key] = gathered.state
         self._told(key, tuple(gathered.deployments.values()), gathered.finished)
         if gathered.finished:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from trimtab.core.decide.plan import Elsewhere
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Application, Configuration, Environment, Metadata, Placement
 from trimtab.core.model.errors import Problem
@@ -33,6 +34,14 @@ class Content:
 
 
 GONE = Content(NOTHING)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The newest content of a Key, on its way to the lifecycle: its digest and the sequence of its Revision."""
+
+    digest: str
+    sequence: int
 
 
 @dataclass
@@ -71,7 +80,7 @@ class World:
     problems: dict[Key, tuple[Problem, ...]] = field(default_factory=dict)
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
     live: dict[Key, Live] = field(default_factory=lambda: defaultdict(Live))
-    removed: dict[tuple[str, int], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    offers: dict[Key, Offer] = field(default_factory=dict)
     sequence: int = 0
     _dependants: dict[Key, set[Key]] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
@@ -116,16 +125,25 @@ class World:
 
     # --- contents and claims ------------------------------------------------------------------------------------------------
 
-    def offer(self, key: Key, content: Content) -> None:
-        """Content of a Revision that may become current later: from now on its objects are claimed."""
+    def offer(self, key: Key, content: Content, sequence: int) -> None:
+        """The newest content of a Key: from now on its objects are claimed."""
+        self.offers[key] = Offer(content.digest, sequence)
+        self.restore(key, content)
+
+    def restore(self, key: Key, content: Content) -> None:
+        """Content that the Key has had all the time."""
         self.contents[key][content.digest] = content
         self._reclaim(key)
 
-    def settle_contents(self, key: Key, newest: str | None = None) -> frozenset[Identity]:
-        """Drop contents that neither slot (nor ``newest``, being offered) uses; return the identities no longer claimed."""
+    def content(self, key: Key, digest: str) -> Content | None:
+        return GONE if digest == NOTHING else self.contents[key].get(digest)
+
+    def settle_contents(self, key: Key) -> frozenset[Identity]:
+        """Drop contents that neither slot uses and that are not being offered; return the identities no longer claimed."""
         state = self.states.get(key)
         slots = (state.current, state.pending) if state is not None else ()
-        used = {slot.digest for slot in slots if slot is not None} | ({newest} if newest else set())
+        offer = self.offers.get(key)
+        used = {slot.digest for slot in (*slots, offer) if slot is not None}
         self.contents[key] = {name: content for name, content in self.contents[key].items() if name in used}
         return self._reclaim(key)
 
@@ -134,11 +152,10 @@ class World:
         return {identity: frozenset(claims[identity]) for identity in identities if identity in claims}
 
     def forget(self, key: Key) -> None:
+        """The Key has ended. It may be declared again at this very moment: what is being offered stays."""
         self.states.pop(key, None)
-        self.problems.pop(key, None)
         self.live.pop(key, None)
-        self.contents.pop(key, None)
-        self._reclaim(key)
+        self.settle_contents(key)
 
     def _reclaim(self, key: Key) -> frozenset[Identity]:
         now = frozenset(manifest.identity for content in self.contents.get(key, {}).values() for manifest in content.manifests)
@@ -171,12 +188,37 @@ class World:
         ]
         return tuple(reasons)
 
-    # --- the removal budget's memory ----------------------------------------------------------------------------------------
+    # --- the removal budget of the Environment ------------------------------------------------------------------------------
 
-    def note_removals(self, key: Key, sequence: int, count: int) -> None:
-        spent = self.removed[(key.environment, sequence)]
-        spent[key.application] = spent.get(key.application, 0) + count
+    def removed_elsewhere(self, key: Key, sequence: int) -> Elsewhere:
+        """What the Revision with ``sequence`` removes from other applications than that of ``key``: those that are still to be looked
+        at count as much as those that are done, so that it does not matter which of them comes first.
+        """
+        inventory = self.inventories[key.environment]
+        removals, gone = 0, 0
+        for other, state in self.states.items():
+            if other.environment != key.environment:
+                continue
+            removed: frozenset[Identity] = frozenset()
+            if state.current is not None and state.current.sequence == sequence:
+                removed = state.removed
+                gone += sum(inventory.get(identity) is None for identity in removed)
+            if other != key:
+                removals += len(removed | self._to_be_removed(other, state, sequence))
+        return Elsewhere(removals, gone)
 
-    def removed_elsewhere(self, key: Key, sequence: int) -> int:
-        spent = self.removed.get((key.environment, sequence), {})
-        return sum(count for application, count in spent.items() if application != key.application)
+    def _to_be_removed(self, key: Key, state: Reconciliation, sequence: int) -> frozenset[Identity]:
+        """What is owned, and not wanted at ``sequence`` by anybody, and not approved to go."""
+        slot = state.pending or state.current
+        offer = self.offers.get(key)
+        newest = slot if slot is not None and (offer is None or offer.digest == slot.digest) else offer
+        content = self.content(key, newest.digest) if newest is not None else None
+        if newest is None or content is None or newest.sequence != sequence:
+            return frozenset()
+        wanted = {manifest.identity for manifest in content.manifests}
+        claims = self._claims[key.environment]
+        return frozenset(
+            identity
+            for identity, entry in self.inventories[key.environment].of(key.application).items()
+            if identity not in wanted and entry.uid not in state.granted and not claims.get(identity, set()) - {key.application}
+        )

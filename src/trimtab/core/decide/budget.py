@@ -14,8 +14,9 @@ def held_because(
 ) -> str:
     """Why ``removals`` may not go ahead, "" when they may.
 
-    ``owned`` and ``desired`` count the Application's objects (in the inventory; wanted by Git). ``removed_elsewhere`` counts what
-    other Applications of the Environment remove at the same Revision, ``owned_in_environment`` all objects there before that.
+    ``removals`` counts what the Revision has removed of the Application so far and what is to go now, ``owned`` the objects that it
+    had before the Revision (what is added makes a removal no smaller), ``desired`` those that Git wants. ``removed_elsewhere`` counts
+    what other Applications of the Environment remove at the same Revision, ``owned_in_environment`` all objects before that.
     """
     if removals == 0:
         return ""

@@ -16,7 +16,9 @@ For each object that we own and Git no longer wants:
     there, and still ours by uid and owner           remove, or a Hold when doubt or the budget says so
     not there, or no longer ours                     forgotten (`forgotten`): the inventory was wrong, the world is left alone
 
-An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else.
+An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else. What
+was approved once is granted from then on, object by object: what is left of a plan that is carried out in stages, or tried again
+after a failure, has another hash and is the same decision.
 """
 
 from __future__ import annotations
@@ -39,13 +41,25 @@ from .diff import carry_over, changes, ignored_pointers
 ABSENT = "absent"
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """``removals`` of other applications at the same Revision, done or to come. ``gone`` is how many objects of the environment this
+    Revision has removed already, by whichever application.
+    """
+
+    removals: int = 0
+    gone: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """All that a plan is made from.
 
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
     application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits.
-    ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now.
+    ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
+    ``removed`` what this Deployment has begun to remove without that, ``owned`` how many objects there were when it began (None: it
+    begins now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
     """
 
     key: Key
@@ -57,7 +71,10 @@ class Situation:
     claims: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     budget: RemovalBudget = field(default_factory=RemovalBudget)
-    removed_elsewhere: int = 0
+    granted: frozenset[str] = frozenset()
+    removed: frozenset[Identity] = frozenset()
+    owned: int | None = None
+    elsewhere: Elsewhere = Elsewhere()
     ignore: tuple[Ignore, ...] = ()
     adopt: bool = False
     approved: frozenset[str] = frozenset()
@@ -78,12 +95,13 @@ def plan(situation: Situation) -> Plan:
         elif decided is not None:
             holds.append(decided)
     removals = _removals(situation)
-    reason = _doubt(situation, removals)
-    if not reason:
-        steps += removals
-    else:
+    asking = [step for step in removals if step.uid not in situation.granted]
+    reason = _doubt(situation, asking)
+    if reason:
         lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
-        holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in removals]
+        holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in asking]
+        removals = [step for step in removals if step not in asking]
+    steps += removals
     made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds))
     return _lift(made) if made.hash in situation.approved else made
 
@@ -200,15 +218,17 @@ def _opted_out(observed: Observed) -> bool:
 
 
 def _doubt(situation: Situation, removals: list[Step]) -> str:
-    if removals and situation.doubts:
+    if not removals:
+        return ""
+    if situation.doubts:
         return f"it cannot be told whether Git still wants it: {'; '.join(situation.doubts[:3])}"
     return held_because(
         situation.budget,
-        removals=len(removals),
-        owned=len(situation.inventory.of(situation.key.application)),
+        removals=len(situation.removed.union(step.ref.identity for step in removals)),
+        owned=len(situation.inventory.of(situation.key.application)) if situation.owned is None else situation.owned,
         desired=len(situation.desired),
-        removed_elsewhere=situation.removed_elsewhere,
-        owned_in_environment=len(situation.inventory) + situation.removed_elsewhere,
+        removed_elsewhere=situation.elsewhere.removals,
+        owned_in_environment=len(situation.inventory) + situation.elsewhere.gone,
     )
 
 

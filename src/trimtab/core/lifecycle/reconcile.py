@@ -130,9 +130,9 @@ def _declared(draft: _Draft, declared: Declared) -> Decision:
 
 
 def _unrenderable(draft: _Draft, failed: Unrenderable) -> Decision:
-    pending = draft.state.pending
-    if pending is not None and pending.sequence == failed.sequence and pending.message == failed.message:
-        return draft.decide(Look())
+    newest = draft.state.pending or draft.state.current
+    if newest is not None and newest.sequence == failed.sequence and (newest.digest or newest.message == failed.message):
+        return draft.decide(Look())  # known; or it was rendered before, so that it will be again
     _supersede_pending(draft, failed.revision)
     draft.pend(Phase.FAILED, failed.revision, failed.sequence, "", failed.message)
     draft.tell("render.failed", failed.message, revision=failed.revision)
@@ -182,6 +182,9 @@ def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
         deadline=draft.now + timedelta(seconds=progress_seconds),
         attempt=0,
         retry_at=None,
+        granted=frozenset(),
+        owned=None,
+        removed=frozenset(),
         held="",
     )
 
@@ -194,6 +197,10 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
     assert state.current is not None, "only current content is looked at"
     draft.dropped += looked.dropped
     _tell_health(draft, worst(looked.health.values()))
+    if state.owned is None:
+        draft.change(owned=looked.owned)
+    if looked.plan.hash in state.approved:
+        _grant(draft, looked.plan)
     draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
     if state.undeclared and looked.plan.empty and looked.owned == 0 and state.pending is None:
         draft.tell("application.removed", "nothing of it is left")
@@ -205,6 +212,12 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
     if stage:
         return _take(draft, stage) if draft.may_try() else draft.decide(Rest(state.retry_at))
     return _settle(draft, looked)
+
+
+def _grant(draft: _Draft, plan: Plan) -> None:
+    """The plan was approved: its removals are, whatever becomes of the rest of it in between."""
+    uids = {step.uid for step in plan.steps if step.action == Action.REMOVE}
+    draft.change(granted=draft.state.granted | uids, approved=draft.state.approved - {plan.hash})
 
 
 def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
@@ -219,7 +232,8 @@ def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
         draft.mark(Phase.APPLYING, "")
     draft.entries += [_intent(step, draft.now) for step in stage]
     touched = dict.fromkeys((*state.touched, *(step.ref.identity for step in stage if step.action != Action.REMOVE)))
-    draft.change(touched=tuple(touched))
+    removed = {step.ref.identity for step in stage if step.action == Action.REMOVE and step.uid not in draft.state.granted}
+    draft.change(touched=tuple(touched), removed=draft.state.removed | removed)
     return draft.decide(Take(stage))
 
 

@@ -29,7 +29,9 @@ class Reconciliation(msgspec.Struct, frozen=True):
     ``current`` is what is being made and kept true, ``pending`` newer content of Git that waits for a gate or could not be
     rendered (then its phase is failed). ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
     has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
-    declares the Application here, and it ends when nothing of it is left.
+    declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
+    whose removal such a plan covers. ``owned`` is how many objects there were when ``current`` began, ``removed`` those of them that
+    it has begun to remove without an approval.
     """
 
     current: Deployment | None = None
@@ -45,6 +47,9 @@ class Reconciliation(msgspec.Struct, frozen=True):
     attempt: int = 0
     retry_at: datetime | None = None
     approved: frozenset[str] = frozenset()
+    granted: frozenset[str] = frozenset()
+    owned: int | None = None
+    removed: frozenset[Identity] = frozenset()
     held: str = ""
     suspension: Suspension | None = None
     heals: int = 0
@@ -79,7 +84,9 @@ class Woken(msgspec.Struct, frozen=True):
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing."""
+    """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing, ``owned``
+    counts the others.
+    """
 
     plan: Plan
     health: Mapping[Identity, Health]
