@@ -36,7 +36,7 @@ lint: environment ## style, format, import contract and types
 	@$(BIN)/mypy
 
 simulate: environment ## the engine under seeded faults (SEEDS=10000)
-	@$(BIN)/python -m trimtab.testing.simulate --seeds $(SEEDS)
+	@$(BIN)/python -m trimtab.testing.simulation --seeds $(SEEDS)
 
 bench: environment ## speed and cost, as ratios in one run
 	@worst=0; for script in bench/*.py; do printf '\n== %s\n' "$$script"; $(BIN)/python "$$script" || worst=1; done; exit $$worst
