@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key
+from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
 from trimtab.ports.renderer import Renderer
@@ -58,6 +60,8 @@ class Parts:
     lease_seconds: float = LEASE_SECONDS
     keep_events_days: int = 90
     keep_deployments: int = 100
+    checks: Callable[[], Awaitable[list[Finding]]] | None = None
+    """What `doctor` says about the machine: tools, versions, disk."""
 
 
 class Engine:

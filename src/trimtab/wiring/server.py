@@ -24,6 +24,7 @@ from trimtab.targets.host.target import HostTargets
 from trimtab.web.app import create_app
 from trimtab.web.server import serve as serve_web
 
+from .checks import machine
 from .data import Claimed, absolute, kept_word, write
 from .logs import log_event, log_to_stderr
 
@@ -123,6 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 clock=clock,
                 chance=chance,
                 poll_seconds=settings.poll_seconds,
+                checks=lambda: machine(data),
             )
         )
         engine.journal.on_event(log_event)

@@ -77,7 +77,8 @@ class PlaceQueries(Reader):
 
     async def doctor(self) -> DoctorView:
         """Whether everything that we depend on answers. Never raises for what it finds."""
-        findings = [self._doctor_store()]
+        checks = self._engine.parts.checks
+        findings = [*(await checks() if checks is not None else []), self._doctor_store()]
         session = self._engine.session
         if session is None:
             return DoctorView([*findings, Finding("lease", "warning", "another process leads; this one stands by")])
