@@ -233,8 +233,14 @@ class Declarer:
                 return self._unrenderable(key, wish, head, error)
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
-        self._world.offer(key, content, self._sequence(head))
+        self._offer(key, content, self._sequence(head))
         return Declared(head.revision, self._sequence(head), content.digest)
+
+    def _offer(self, key: Key, content: Content, sequence: int) -> None:
+        """Who waits for an object that ``key`` wants no more may have it now."""
+        released = self._world.offer(key, content, sequence)
+        for application in sorted(self._world.claimants(key.environment, released) - {key.application}):
+            self._wake(Key(key.environment, application))
 
     def _sequence(self, head: Head) -> int:
         """What is wanted follows from the content at ``head`` and from the configuration: the later of the two counts."""
@@ -308,12 +314,14 @@ class Declarer:
         }
         head = self._world.heads[self.home]
         for key in sorted((owners | self._world.states.keys()) - wishes.keys()):
+            if f"Application/{key.application}" in self._world.configuration.doubtful:
+                continue
             self._world.problems.pop(key, None)
             self._again.pop(key, None)
             state = self._world.states.get(key)
             if state is not None and state.undeclared and GONE.digest in self._world.contents[key]:
                 continue
-            self._world.offer(key, GONE, head.sequence)
+            self._offer(key, GONE, head.sequence)
             assert head.revision is not None
             self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
 

@@ -105,6 +105,8 @@ class Hands:
         inventory = world.inventories[key.environment]
         identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
         removing = inventory.of(key.application).keys() - {manifest.identity for manifest in content.manifests}
+        claims = world.claims(key.environment, identities)
+        owners = {one.owner.application for one in observed.values() if one.owner is not None} - {key.application}
         sequence = state.current.sequence if state.current is not None else world.sequence
         return Situation(
             key=key,
@@ -113,7 +115,9 @@ class Hands:
             predicted=predicted,
             observed=observed,
             inventory=inventory,
-            claims=world.claims(key.environment, identities),
+            claims=claims,
+            contenders=world.contenders(key, claims),
+            suspended=world.suspended(key.environment, owners),
             doubts=world.doubts(key.environment),
             budget=environment.spec.removal,
             elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),

@@ -125,10 +125,12 @@ class World:
 
     # --- contents and claims ------------------------------------------------------------------------------------------------
 
-    def offer(self, key: Key, content: Content, sequence: int) -> None:
-        """The newest content of a Key: from now on its objects are claimed."""
+    def offer(self, key: Key, content: Content, sequence: int) -> frozenset[Identity]:
+        """The newest content of a Key: from now on its objects are claimed. Returns what the one before it wanted and it does not."""
+        before = self._newest(key)
         self.offers[key] = Offer(content.digest, sequence)
         self.restore(key, content)
+        return before - self._newest(key)
 
     def restore(self, key: Key, content: Content) -> None:
         """Content that the Key has had all the time."""
@@ -150,6 +152,27 @@ class World:
     def claims(self, environment: str, identities: Iterable[Identity]) -> dict[Identity, frozenset[str]]:
         claims = self._claims[environment]
         return {identity: frozenset(claims[identity]) for identity in identities if identity in claims}
+
+    def contenders(self, key: Key, claims: Mapping[Identity, frozenset[str]]) -> dict[Identity, frozenset[str]]:
+        """Of ``claims``, those of other applications at their newest Revision: who lets an object go there is not in the way of others,
+        even while its older content runs on behind a gate.
+        """
+        return {
+            identity: frozenset(name for name in others if identity in self._newest(Key(key.environment, name)))
+            for identity, names in claims.items()
+            if (others := names - {key.application})
+        }
+
+    def _newest(self, key: Key) -> frozenset[Identity]:
+        state, offer = self.states.get(key), self.offers.get(key)
+        newest = offer or (state.pending or state.current if state is not None else None)
+        content = self.content(key, newest.digest) if newest is not None else None
+        return frozenset(manifest.identity for manifest in content.manifests) if content is not None else frozenset()
+
+    def suspended(self, environment: str, applications: Iterable[str]) -> frozenset[str]:
+        """Those of ``applications`` that somebody has suspended."""
+        states = {name: self.states.get(Key(environment, name)) for name in applications}
+        return frozenset(name for name, state in states.items() if state is not None and state.suspension is not None)
 
     def forget(self, key: Key) -> None:
         """The Key has ended. It may be declared again at this very moment: what is being offered stays."""

@@ -165,9 +165,12 @@ def inventory_comes_first(witness: Witness, acting: Acting) -> Iterator[str]:
 
 @law(ACTS)
 def suspended_applications_rest(witness: Witness, acting: Acting) -> Iterator[str]:
-    """A suspended application is not changed."""
-    if acting.process == acting.holder and acting.state is not None and acting.state.suspension is not None:
-        yield "it is suspended"
+    """A suspended application is not changed, and nothing is taken from it."""
+    names = {acting.key.application} | ({acting.mutation.owner.application} if acting.mutation.owner is not None else set())
+    for name in sorted(names) if acting.process == acting.holder else ():
+        state = acting.life.states.get(Key(acting.key.environment, name))
+        if state is not None and state.suspension is not None:
+            yield f"{name} is suspended"
 
 
 @law(ACTS)

@@ -257,7 +257,11 @@ async def mend_everything(world: Simulation) -> str:
     """Mend all broken files."""
     done = []
     for branch, content in world.branches.items():
-        if content.broken or content.bare or any(one.trouble for objects in content.directories.values() for one in objects.values()):
+        if (
+            content.broken
+            or content.bare
+            or any(one.trouble for objects in content.directories.values() for one in objects.values())
+        ):
             done.append(world.commit(branch, _mended(content), "mend"))
     return ", ".join(done)
 

@@ -4,7 +4,7 @@ For each object that Git wants:
 
     not there                                        create
     there, ours                                      update, when a field differs
-    there, another application's, which lets it go   handover
+    there, another application's, which lets it go   handover, or a Hold while that one is suspended
     there, another application's, which wants it     Hold
     there, another installation's or environment's   Hold
     there, nobody's                                  adopt when declared, else Hold
@@ -56,7 +56,8 @@ class Situation:
     """All that a plan is made from.
 
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
-    application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits.
+    application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits;
+    ``contenders`` which others want it at their newest Revision. ``suspended`` are applications that must not be touched.
     ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
     ``removed`` what this Deployment has begun to remove without that, ``owned`` how many objects there were when it began (None: it
     begins now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
@@ -69,6 +70,8 @@ class Situation:
     observed: Mapping[Identity, Observed]
     inventory: Inventory
     claims: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
+    contenders: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
+    suspended: frozenset[str] = frozenset()
     doubts: tuple[str, ...] = ()
     budget: RemovalBudget = field(default_factory=RemovalBudget)
     granted: frozenset[str] = frozenset()
@@ -140,12 +143,14 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
         return Hold(manifest.ref, f"it belongs to another Trimtab, installation {owner.installation}", "removing it there")
     if owner.environment != situation.key.environment:
         return Hold(manifest.ref, f"it belongs to environment {owner.environment}", "removing it there")
+    if owner.application in situation.suspended:
+        return Hold(manifest.ref, f"it is application {owner.application}'s, which is suspended", f"resuming {owner.application}")
     return _step(situation, Action.HANDOVER, manifest, observed)
 
 
 def _rival(situation: Situation, identity: Identity) -> str:
     """The application that has the better claim: the one that owns it, else the first by name. "" when it is ours."""
-    claimants = situation.claims.get(identity, frozenset()) | {situation.key.application}
+    claimants = situation.contenders.get(identity, frozenset()) | {situation.key.application}
     entry = situation.inventory.get(identity)
     best = entry.application if entry is not None and entry.application in claimants else min(claimants)
     return "" if best == situation.key.application else best

@@ -35,7 +35,7 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True)
 class Checked:
-    """``effective`` holds together; ``doubtful`` are those of which something else is there than what stands in Git now."""
+    """``effective`` holds together; ``doubtful`` are those that are wrong in Git now, whether something stands in for them or not."""
 
     effective: dict[str, Document]
     doubtful: frozenset[str]
@@ -57,9 +57,7 @@ def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubt
             if key in before:
                 effective[key] = before[key]
     told = {(one.document, one.path): one for one in reversed(found)}
-    return Checked(
-        effective, frozenset(kept & effective.keys()), tuple(one for one in found if told[one.document, one.path] is one)
-    )
+    return Checked(effective, frozenset(kept), tuple(one for one in found if told[one.document, one.path] is one))
 
 
 def _all(new: Mapping[str, Application], effective: Mapping[str, Document], known: set[str]) -> Iterator[Wrong]:

@@ -176,8 +176,8 @@ class Origin(msgspec.Struct, frozen=True):
 class Configuration(msgspec.Struct, frozen=True):
     """All that is declared, by name. ``origins`` is by ``Kind/name``. The Environment `host` and the Project `default` are always there.
 
-    ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are kept from before
-    because what stands in Git now is wrong; ``complete`` is False while any document could not be read at all, so that something
+    ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are wrong in Git
+    now: what they said before stands in for them, where it is known; ``complete`` is False while any document could not be read at all, so that something
     missing must not be read as "no longer declared".
     """
 
