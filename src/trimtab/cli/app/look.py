@@ -138,6 +138,10 @@ def tell_application(out: Out, view: ApplicationView, now: datetime) -> None:
                 for one in view.objects
             ],
         )
+    for one in view.objects:
+        addresses = one.status.get("addresses")
+        for port, address in addresses.items() if isinstance(addresses, dict) else ():
+            out.line(f"{one.object} serves {one_line(str(port))} on {one_line(str(address))}")
     for hold in view.holds:
         tell_hold(out, hold)
 
