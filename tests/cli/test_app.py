@@ -130,6 +130,13 @@ def test_an_application_is_shown_with_everything_that_keeps_it_from_being_well(l
         assert expected in result.out
 
 
+def test_the_addresses_that_an_object_serves_on_are_shown(line: Line) -> None:
+    status = {"addresses": {"http": "127.0.0.1:8080"}}
+    one = ObjectView(WEB, "synced", HealthStatus.HEALTHY, "", "web.yaml", 1, 0, status=status)
+    result = line("app", "show", "shop", server=Server(application=details(objects=[one])))
+    assert "Process/web serves http on 127.0.0.1:8080" in result.out
+
+
 def test_an_application_that_there_is_not_is_a_failure_with_those_that_there_are(line: Line) -> None:
     missing = NotFound("find application shpo: there is none", remedy="Applications: shop, database")
     result = line("app", "show", "shpo", server=Server(application=missing))
