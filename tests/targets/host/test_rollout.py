@@ -216,3 +216,10 @@ def befall(sim: Sim, move: str, number: int, bad: set[int]) -> None:
             each.connections += each.published
         case "done":
             each.connections = 0
+
+
+def test_an_old_instance_that_stumbles_is_kept_while_nothing_else_serves() -> None:
+    """The front still knows it; it goes when a new one is ready."""
+    old = one("a", "old", published=True)
+    assert decide(Wanted("new", 1), [old, one("b")], 0.0).stop == ()
+    assert decide(Wanted("new", 1), [old, one("b", ready=True)], 0.0).stop == ("a",)

@@ -65,7 +65,17 @@ class FileObjects:
             self._task = asyncio.create_task(self._watch(self._inotify), name="watch files")
         for record in self._host.records.all():
             if record.ref.kind == "File":
+                await self._finish_move(record)
                 self._look_after(record)
+
+    async def _finish_move(self, record: ObjectRecord) -> None:
+        """A crash came between writing in the new place and removing from the old one."""
+        if record.earlier is None or not (await asyncio.to_thread(files.look, _place(record))).type:
+            return
+        root, path = record.earlier
+        with contextlib.suppress(UserError, TransientError):
+            files.drop(Place(root, tuple(path.split("/"))), (), previous=self._previous(record), ours="")
+            self._host.records.put(msgspec.structs.replace(record, earlier=None))
 
     async def close(self) -> None:
         if self._inotify is not None:
@@ -113,6 +123,8 @@ class FileObjects:
             record = msgspec.structs.replace(record, earlier=(moved.root, moved.path))
         await asyncio.to_thread(self._host.records.put, record)
         await asyncio.to_thread(self._put, record, wish)
+        self._look_after(record)
+        self._tell(environment, record.owner.application)
         return Applied(record.ref, record.uid)
 
     async def remove(self, record: ObjectRecord) -> Outcome:
@@ -130,6 +142,7 @@ class FileObjects:
         await asyncio.to_thread(files.drop, place, record.made, previous=self._previous(record), ours=record.sha256)
         await asyncio.to_thread(self._host.records.drop, record.owner.environment, record.ref)
         self._watched.get(place.path.parent, {}).pop(place.name, None)
+        self._tell(record.owner.environment, record.owner.application)
         return Applied(record.ref)
 
     # Below: how it is done.
@@ -146,7 +159,6 @@ class FileObjects:
         if made or record.earlier is not None:
             record = msgspec.structs.replace(record, made=(*record.made, *made), earlier=None)
             self._host.records.put(record)
-        self._look_after(record)
 
     async def _refused(self, step: Step, place: Place, before: ObjectRecord | None) -> Failed | None:
         """A file that is there and nobody's is taken over only when that was declared; one of another object never."""

@@ -60,6 +60,7 @@ class Fronts:
     async def routes(self) -> dict[str, list[str]]:
         """What the front itself holds, without telling it anything before."""
         async with self._lock:
+            self._hang_up()
             await self._connect(tell=False)
             answer: dict[str, list[str]] = (await self._exchange({"op": "stats"}))["routes"]
             self._hang_up()

@@ -25,6 +25,7 @@ from .records import InstanceRecord
 
 FIRST_LOOKS_SECONDS = 0.01
 SLOWER = 1.3
+UNSURE_SECONDS = 0.2
 SETTLE_SECONDS = 0.05
 """Without a readiness probe: long enough to see that the command exists at all."""
 
@@ -158,13 +159,13 @@ class Live:
                 self._set_ready(True, "")
                 if probe.log_line is not None:  # said once, said for this run
                     return
-            elif not self.ready or failures >= probe.failure_threshold:
+            elif failures >= probe.failure_threshold or not (self.ready or self.unsure):
                 self._set_ready(False, message)
             if self.ready:
                 pause = FIRST_LOOKS_SECONDS
                 await asyncio.sleep(probe.period_seconds)
             else:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(max(pause, UNSURE_SECONDS) if self.unsure else pause)
                 pause = min(pause * SLOWER, probe.period_seconds)
 
     async def _ask_liveness(self, probe: Probe) -> None:

@@ -84,7 +84,7 @@ def _current(each: Instance, wanted: Wanted) -> bool:
 
 
 def _surplus(wanted: Wanted, active: Sequence[Instance]) -> frozenset[str]:
-    """Which may go: what is not ready and not current at once, ready ones only beyond the wanted number; old before new."""
+    """Which may go: what is not current and serves nobody at once, others only beyond the wanted number; old before new."""
     current = [each for each in active if _current(each, wanted)]
     old = [each for each in active if not _current(each, wanted)]
     if wanted.recreate:
@@ -92,7 +92,9 @@ def _surplus(wanted: Wanted, active: Sequence[Instance]) -> frozenset[str]:
         return frozenset(each.id for each in [*old, *extra])
     # Beyond the wanted number of current ones, those that are not ready go first, then the youngest.
     extra_current = sorted(current, key=lambda each: (each.ready, -each.since))[: max(0, len(current) - wanted.replicas)]
-    leaving = {each.id for each in old if not each.ready and not each.unsure} | {
+    # One that the front still gives connections to may only have stumbled: it goes when enough others can serve.
+    enough = sum(each.ready for each in current) >= wanted.replicas
+    leaving = {each.id for each in old if not each.ready and not each.unsure and (enough or not each.published)} | {
         each.id for each in extra_current if not each.ready
     }
     spare = sum(each.ready for each in active) - wanted.replicas

@@ -1,0 +1,191 @@
+"""What every target keeps to, whatever is behind it. A module that tests one imports everything from here and gives two fixtures:
+
+`target`      an empty Target of the Environment "host", started, with installation "test"
+`factory`     `factory(name, change=…)`: a Manifest that the target can carry out and make healthy; another ``change`` gives another
+              body under the same name
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import pytest
+
+from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.names import Key, ObjectRef
+from trimtab.core.model.observed import Observed, Owner, Scope
+from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.ports.target import LogLine, Target
+
+HEALTHY_SECONDS = 15.0
+WAKE_SECONDS = 5.0
+
+
+class Factory(Protocol):
+    def __call__(self, name: str, change: str = "a") -> Manifest: ...
+
+
+def step(manifest: Manifest, action: Action = Action.CREATE, *, application: str = "shop", uid: str = "") -> Step:
+    return Step(action, manifest.ref, application, "host", manifest=None if action is Action.REMOVE else manifest, uid=uid)
+
+
+async def put(target: Target, manifest: Manifest, action: Action = Action.CREATE, *, application: str = "shop") -> Outcome:
+    """Preview and apply, as the engine does."""
+    await target.preview([manifest])
+    there = await look(target, manifest.ref)
+    return await target.apply(step(manifest, action, application=application, uid=there.uid if there else ""), "r1")
+
+
+async def look(target: Target, ref: ObjectRef) -> Observed | None:
+    return (await target.observe(Scope("host", (ref,)))).get(ref.identity)
+
+
+async def until(check: Callable[[], object], seconds: float) -> None:
+    for _ in range(int(seconds / 0.01)):
+        if await check():  # type: ignore[misc]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not in time")
+
+
+async def healthy(target: Target, manifest: Manifest) -> Observed:
+    async def well() -> bool:
+        seen = await look(target, manifest.ref)
+        return seen is not None and target.assess(seen, manifest).status == "healthy"
+
+    await until(well, HEALTHY_SECONDS)
+    seen = await look(target, manifest.ref)
+    assert seen is not None
+    return seen
+
+
+async def test_an_empty_target_has_nothing(target: Target, factory: Factory) -> None:
+    """Neither by name nor by owner."""
+    assert await look(target, factory("one").ref) is None
+    assert await target.observe(Scope("host")) == {}
+
+
+async def test_a_preview_changes_nothing(target: Target, factory: Factory) -> None:
+    """It tells what would be stored, for each manifest."""
+    manifests = [factory("one"), factory("two")]
+    preview = await target.preview(manifests)
+    assert preview.problems == ()
+    assert set(preview.bodies) == {manifest.identity for manifest in manifests}
+    assert await target.observe(Scope("host")) == {}
+
+
+async def test_what_is_applied_is_observed_as_previewed(target: Target, factory: Factory) -> None:
+    """So that a plain comparison is the diff; with its owner, its digest and a uid, and in time healthy."""
+    manifest = factory("one")
+    outcome = await put(target, manifest)
+    assert isinstance(outcome, Applied)
+    assert outcome.uid
+    seen = await healthy(target, manifest)
+    assert seen.body == (await target.preview([manifest])).bodies[manifest.identity]
+    assert (seen.uid, seen.owner, seen.digest) == (outcome.uid, Owner("test", "host", "shop"), manifest.digest)
+    assert set(await target.observe(Scope("host"))) == {manifest.identity}
+
+
+async def test_applying_again_changes_nothing(target: Target, factory: Factory) -> None:
+    """The same object, with the same uid: a lost answer may be asked for again."""
+    manifest = factory("one")
+    await put(target, manifest)
+    before = await healthy(target, manifest)
+    outcome = await put(target, manifest, Action.UPDATE)
+    assert isinstance(outcome, Applied)
+    after = await healthy(target, manifest)
+    assert (after.uid, after.body, after.owner, after.digest) == (before.uid, before.body, before.owner, before.digest)
+
+
+async def test_an_update_keeps_the_object(target: Target, factory: Factory) -> None:
+    """Another body and digest under the same uid."""
+    await put(target, factory("one", "a"))
+    before = await healthy(target, factory("one", "a"))
+    await put(target, factory("one", "b"), Action.UPDATE)
+    after = await healthy(target, factory("one", "b"))
+    assert after.uid == before.uid
+    assert after.body != before.body
+    assert after.digest == factory("one", "b").digest
+
+
+async def test_a_handover_changes_the_owner_alone(target: Target, factory: Factory) -> None:
+    """The object itself stays."""
+    manifest = factory("one")
+    await put(target, manifest)
+    before = await healthy(target, manifest)
+    await put(target, manifest, Action.HANDOVER, application="other")
+    after = await healthy(target, manifest)
+    assert after.owner == Owner("test", "host", "other")
+    assert (after.uid, after.body) == (before.uid, before.body)
+
+
+async def test_what_is_removed_is_gone(target: Target, factory: Factory) -> None:
+    """And others are still there."""
+    await put(target, factory("one"))
+    await put(target, factory("two"))
+    seen = await healthy(target, factory("one"))
+    assert isinstance(await target.remove(step(factory("one"), Action.REMOVE, uid=seen.uid)), Applied)
+    assert await look(target, factory("one").ref) is None
+    assert set(await target.observe(Scope("host"))) == {factory("two").identity}
+
+
+async def test_removing_what_is_gone_is_done(target: Target, factory: Factory) -> None:
+    """A lost answer may be asked for again."""
+    await put(target, factory("one"))
+    seen = await healthy(target, factory("one"))
+    for _ in range(2):
+        assert isinstance(await target.remove(step(factory("one"), Action.REMOVE, uid=seen.uid)), Applied)
+
+
+async def test_an_object_of_another_uid_is_not_removed(target: Target, factory: Factory) -> None:
+    """What came later under the same name is not what was meant."""
+    await put(target, factory("one"))
+    before = await healthy(target, factory("one"))
+    await target.remove(step(factory("one"), Action.REMOVE, uid=before.uid))
+    await put(target, factory("one"))
+    after = await healthy(target, factory("one"))
+    assert after.uid != before.uid
+    assert isinstance(await target.remove(step(factory("one"), Action.REMOVE, uid=before.uid)), Failed)
+    assert await look(target, factory("one").ref) is not None
+
+
+async def test_only_what_was_asked_for_is_observed(target: Target, factory: Factory) -> None:
+    """A scope of refs leaves out what is not named."""
+    for name in ("one", "two"):
+        await put(target, factory(name))
+    assert set(await target.observe(Scope("host", (factory("two").ref,)))) == {factory("two").identity}
+    assert await target.observe(Scope("host", ())) == {}
+
+
+async def test_a_watch_tells_where_to_look(target: Target, factory: Factory) -> None:
+    """The Key of the application when its object gets well or changes; nothing of what happened."""
+    watch = target.watch()
+    key = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0.02)
+    await put(target, factory("one"))
+    assert await asyncio.wait_for(key, WAKE_SECONDS) == Key("host", "shop")
+    await watch.aclose()
+
+
+async def test_several_acts_at_once(target: Target, factory: Factory) -> None:
+    """Each object gets its own outcome."""
+    manifests = [factory(f"n{number}") for number in range(4)]
+    await target.preview(manifests)
+    outcomes = await asyncio.gather(*(target.apply(step(manifest), "r1") for manifest in manifests))
+    assert [outcome.ref for outcome in outcomes] == [manifest.ref for manifest in manifests]
+    assert all(isinstance(outcome, Applied) for outcome in outcomes)
+    await asyncio.gather(*(healthy(target, manifest) for manifest in manifests))
+
+
+async def test_logs_end_when_they_are_not_followed(target: Target, factory: Factory) -> None:
+    """A list of lines, possibly empty; also for what is not there."""
+    await put(target, factory("one"))
+    for ref in (factory("one").ref, factory("none").ref):
+        lines = [line async for line in target.logs(ref, lines=5, follow=False)]
+        assert all(isinstance(line, LogLine) for line in lines)
+        assert len(lines) <= 5
+
+
+__all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "pytest"]
