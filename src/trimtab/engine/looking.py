@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, plan
+from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.event import Event
@@ -139,13 +139,14 @@ class Hands:
         }
         live = self._world.live[key]
         live.plan, live.health, live.looked = made, health, self._clock.now()
-        dropped = forgotten(situation)
+        dropped, returned = forgotten(situation), given_back(situation)
         return Looked(
             plan=made,
             health=health,
             waves={manifest.identity: manifest.wave for manifest in content.manifests},
             dropped=dropped,
-            owned=len(situation.inventory.of(key.application)) - len(dropped),
+            given_back=returned,
+            owned=len(situation.inventory.of(key.application)) - len(dropped) - len(returned),
         )
 
     async def take(self, key: Key, steps: tuple[Step, ...], state: Reconciliation) -> Took | Stumbled:

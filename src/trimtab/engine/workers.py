@@ -181,7 +181,7 @@ class Workers:
         while happening is not None:
             decision = step(key, gathered.state, happening, self._clock.now())
             gathered.add(decision)
-            if not isinstance(decision.act, Look) or decision.dropped or len(self._inbox[key]) > news:
+            if not isinstance(decision.act, Look) or decision.dropped or decision.entries or len(self._inbox[key]) > news:
                 await self._commit(key, gathered, news)
                 news = 0
             # New content or a command goes first: what was decided without it is decided again.
@@ -241,8 +241,10 @@ class Workers:
             before = inventory.get(entry.ref.identity)
             inventory.put(entry)
             if before is not None and before.application != entry.application:
-                self.wake(Key(key.environment, before.application))  # it may be left with nothing now
-        self._world.states[key] = gathered.state
+                for other in {before.application, entry.application} - {key.application}:
+                    self.wake(Key(key.environment, other))  # it may be left with nothing, or have something to remove
+        if key in self._world.states or gathered.state != Reconciliation():  # a wake makes nothing of a Key that has ended
+            self._world.states[key] = gathered.state
         self._told(key, tuple(gathered.deployments.values()), gathered.finished)
         if gathered.finished:
             self._world.forget(key)

@@ -98,7 +98,7 @@ def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
 
 @law(ACTS)
 def unknown_is_not_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
-    """Nothing is removed because something could not be read: of a revision whose configuration or rendering is broken, only an approved plan removes anything, and never of the broken application itself."""
+    """Nothing is removed because something could not be read: of a revision whose configuration or rendering is broken, only an approved plan removes anything, and nothing goes of an application that cannot be rendered itself."""
     if acting.mutation.verb != "removed" or acting.process != acting.holder:
         return
     granted = witness.granted(acting)
@@ -107,6 +107,9 @@ def unknown_is_not_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
 
 
 def _told(view: View, key: Key, *, granted: bool) -> bool:
+    home = view.home
+    if home is not None and granted and (home.doubtful(key.application) or home.garbled):
+        return True  # what its document said before stands in for it, and somebody said yes to what follows
     if view.wants(key.application, key.environment) is None:
         return False
     return granted or (view.known() and all(wanted is not None for _, wanted in view.applications(key.environment)))

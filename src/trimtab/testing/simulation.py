@@ -172,8 +172,8 @@ class Replica:
         finally:
             GROUP.reset(token)
 
-    async def end(self) -> None:
-        """SIGTERM: the server ends by itself, and leaves nothing behind that runs."""
+    async def restart(self) -> None:
+        """SIGTERM and start: the server ends by itself, and leaves nothing behind that runs."""
         process, task = self.process, self.task
         assert task is not None, "it was started"
         task.cancel()
@@ -182,6 +182,8 @@ class Replica:
             await asyncio.sleep(0)
         if process not in self.simulation.faults.crashed and running().pending(process):
             self.simulation.witness.blame("nothing-of-ours-breaks", f"left running: {running().waiting(process)}")
+        if self.process == process:
+            self.start()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -205,6 +207,7 @@ class Simulation:
     commits: dict[str, Commit] = field(default_factory=dict)
     replicas: list[Replica] = field(default_factory=list)
     names: int = 0
+    losing_store: bool = False
 
     def __post_init__(self) -> None:
         # Two generators, so that a change of the story does not change every fault.
@@ -266,7 +269,7 @@ class Simulation:
                 if process in self.faults.crashed:
                     await running().kill(process)
                     await asyncio.sleep(self.chance.choice((0, 1, 10)))
-                    if replica.process == process:
+                    if replica.process == process and not self.losing_store:
                         replica.start()
 
     # --- what a story may do ------------------------------------------------------------------------------------------------
@@ -369,12 +372,14 @@ class Simulation:
         return ", ".join(said)
 
     async def lose_store(self) -> None:
+        self.losing_store = True
         for replica in self.replicas:
             self.faults.crash(replica.process)
             await running().kill(replica.process)
         self.store.lose()
         for replica in self.replicas:
             replica.start()
+        self.losing_store = False
 
     # --- the end ------------------------------------------------------------------------------------------------------------
 

@@ -511,8 +511,7 @@ async def kill(world: Simulation) -> str:
 async def restart(world: Simulation) -> str:
     """A server ends cleanly and is started again."""
     replica = world.chance.choice(world.replicas)
-    await replica.end()
-    replica.start()
+    await replica.restart()
     return f"restart {replica.name}"
 
 

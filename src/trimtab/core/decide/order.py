@@ -20,10 +20,11 @@ def next_stage(
 ) -> tuple[Step, ...]:
     """The Steps to take at once, possibly none while health is awaited.
 
-    ``touched`` are the objects that this Deployment has changed so far, ``waves`` and ``health`` speak of what Git wants.
+    ``touched`` are the objects that this Deployment has changed so far, ``waves`` and ``health`` speak of what Git wants. An object
+    without health is held (it went to another application, say), so that nobody could make it well by waiting.
     """
     wanted = [step for step in plan.steps if step.action != Action.REMOVE]
-    unwell = [waves[identity] for identity in touched if identity in waves and not _well(health.get(identity))]
+    unwell = [waves[identity] for identity in touched if identity in health and health[identity].status not in WELL]
     if wanted:
         lowest = min(step.wave for step in wanted)
         return tuple(step for step in wanted if step.wave == lowest) if not any(wave < lowest for wave in unwell) else ()
@@ -32,7 +33,3 @@ def next_stage(
         return ()
     highest = max(step.wave for step in removals)
     return tuple(step for step in removals if step.wave == highest)
-
-
-def _well(health: Health | None) -> bool:
-    return health is not None and health.status in WELL

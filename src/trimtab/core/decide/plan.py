@@ -14,6 +14,7 @@ For each object that we own and Git no longer wants:
     wanted by another application                    nothing: that one's plan hands it over
     opted out of removal                             nothing
     there, and still ours by uid and owner           remove, or a Hold when doubt or the budget says so
+    there, another application's of the environment  given back (`given_back`): a hand-over that was wanted no more before it came about
     not there, or no longer ours                     forgotten (`forgotten`): the inventory was wrong, the world is left alone
 
 An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else. What
@@ -114,7 +115,16 @@ def forgotten(situation: Situation) -> tuple[ObjectRef, ...]:
     return tuple(
         entry.ref
         for identity, entry in sorted(_unwanted(situation).items())
-        if not _still_ours(situation, entry, situation.observed.get(identity))
+        if not _still_ours(situation, entry, situation.observed.get(identity)) and _other_owner(situation, identity) is None
+    )
+
+
+def given_back(situation: Situation) -> tuple[Entry, ...]:
+    """Entries of the inventory that say what we meant to take over and what is another application's to this day."""
+    return tuple(
+        Entry(entry.environment, owner, entry.ref, observed.digest, entry.wave, "applied", observed.uid, entry.since)
+        for identity, entry in sorted(_unwanted(situation).items())
+        if (owner := _other_owner(situation, identity)) and (observed := situation.observed.get(identity))
     )
 
 
@@ -215,6 +225,15 @@ def _still_ours(situation: Situation, entry: Entry, observed: Observed | None) -
     if observed.owner is not None:
         return observed.owner == situation.owner
     return _recorded(entry, observed, situation.key.application)
+
+
+def _other_owner(situation: Situation, identity: Identity) -> str | None:
+    """The other application of the same environment that the target says the object belongs to."""
+    observed = situation.observed.get(identity)
+    if observed is None or observed.owner is None or observed.owner.application == situation.key.application:
+        return None
+    same = (observed.owner.installation, observed.owner.environment) == (situation.installation, situation.key.environment)
+    return observed.owner.application if same else None
 
 
 def _opted_out(observed: Observed) -> bool:

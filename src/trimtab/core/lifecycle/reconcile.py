@@ -196,6 +196,7 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
     state = draft.state
     assert state.current is not None, "only current content is looked at"
     draft.dropped += looked.dropped
+    draft.entries += looked.given_back
     _tell_health(draft, worst(looked.health.values()))
     if state.owned is None:
         draft.change(owned=looked.owned)

@@ -84,14 +84,15 @@ class Woken(msgspec.Struct, frozen=True):
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing, ``owned``
-    counts the others.
+    """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing,
+    ``given_back`` those that turn out to be another application's, ``owned`` counts what is left.
     """
 
     plan: Plan
     health: Mapping[Identity, Health]
     waves: Mapping[Identity, int]
     dropped: tuple[ObjectRef, ...] = ()
+    given_back: tuple[Entry, ...] = ()
     owned: int = 0
 
 
