@@ -148,8 +148,10 @@ def _supersede_pending(draft: _Draft, by: str) -> None:
 def _woken(draft: _Draft, woken: Woken) -> Decision:
     _expire_suspension(draft)
     pending = draft.state.pending
-    if pending is not None and pending.digest and draft.state.suspension is None:
-        if woken.gates:
+    if pending is not None and pending.digest:
+        if draft.state.suspension is not None:
+            draft.mark_pending(f"waits while the application is suspended: {draft.state.suspension.reason}")
+        elif woken.gates:
             draft.mark_pending("; ".join(woken.gates))
         else:
             _start(draft, pending, woken.progress_seconds)

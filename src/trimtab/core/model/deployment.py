@@ -10,6 +10,7 @@ alone is carried by the one before it (`status` works that out from the order in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -30,6 +31,15 @@ class Phase(StrEnum):
 
 
 ENDED = frozenset({Phase.SUPERSEDED, Phase.REVERTED})
+
+
+def moving(phases: Iterable[Phase]) -> bool:
+    """True while one of several Deployments of a commit may still change by itself.
+
+    One that is pending waits for another. Where another failed or is held, it waits for a person.
+    """
+    found = frozenset(phases)
+    return Phase.APPLYING in found or (Phase.PENDING in found and not found & {Phase.FAILED, Phase.HELD})
 
 
 class Deployment(msgspec.Struct, frozen=True, rename="camel"):

@@ -302,6 +302,23 @@ class DoctorView(_View, frozen=True):
     findings: list[Finding]
 
 
+class DemoCheckView(_View, frozen=True):
+    """``measured`` says what was measured, or, when ``ok`` is False, what was seen instead."""
+
+    claim: str
+    ok: bool
+    measured: str
+
+
+class DemoView(_View, frozen=True):
+    """`trimtab demo`. ``directory`` is "" when nothing of it is left."""
+
+    ok: bool
+    seconds: float
+    directory: str
+    checks: list[DemoCheckView]
+
+
 class Accepted(_View, frozen=True):
     """A command was taken. ``message`` says what happens now."""
 
