@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from trimtab.core.model.errors import NotFound
 from trimtab.core.model.health import HealthStatus
@@ -135,6 +136,17 @@ def test_the_addresses_that_an_object_serves_on_are_shown(line: Line) -> None:
     one = ObjectView(WEB, "synced", HealthStatus.HEALTHY, "", "web.yaml", 1, 0, status=status)
     result = line("app", "show", "shop", server=Server(application=details(objects=[one])))
     assert "Process/web serves http on 127.0.0.1:8080" in result.out
+
+
+def test_an_application_is_shown_with_the_addresses_that_it_is_reached_at(line: Line) -> None:
+    web = ObjectView(WEB, "synced", HealthStatus.HEALTHY, "", "", 0, 0, status={"addresses": {"http": "127.0.0.1:30123"}})
+    result = line(
+        "app",
+        "show",
+        "shop",
+        server=Server(application=ApplicationDetails([replace(one, objects=[web]) for one in details().applications])),
+    )
+    assert "Process/web serves http on 127.0.0.1:30123" in result.out
 
 
 def test_an_application_that_there_is_not_is_a_failure_with_those_that_there_are(line: Line) -> None:

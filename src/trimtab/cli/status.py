@@ -16,7 +16,7 @@ import click
 from trimtab.cli.output import BAD, COLOURS, FULL_ID, Out, short
 from trimtab.cli.session import DIFFERENT, DONE, FAILED, Session, asks_server, current
 from trimtab.cli.times import Duration, absolute, ago, length
-from trimtab.core.model.deployment import Phase
+from trimtab.core.model.deployment import Phase, moving
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.text import one_line
@@ -85,8 +85,7 @@ class Question:
 
     def answered(self, view: StatusView) -> bool:
         """True when nothing that counts is still moving."""
-        moving = any(one.phase in (Phase.PENDING, Phase.APPLYING) for one in self.about(view))
-        return view.seen is not None and view.settled and not moving
+        return view.seen is not None and view.settled and not moving(one.phase for one in self.about(view))
 
 
 def resolved(commit: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from trimtab.core.model.deployment import ENDED, Phase
+from trimtab.core.model.deployment import ENDED, Phase, moving
 from trimtab.core.model.errors import NotFound, Problem, TransientError, UserError
 from trimtab.core.model.names import Revision
 from trimtab.core.model.views import (
@@ -66,7 +66,7 @@ class StatusQueries(Reader):
         if failed:
             lasting = self._engine.parts.clock.now() - timedelta(seconds=FAILED_FOR_GOOD_SECONDS)
             return any(one.since <= lasting for one in failed)
-        return all(one.phase in (Phase.HELD, *ENDED) or one.health in WELL for one in mine)
+        return all(one.phase in (Phase.PENDING, Phase.HELD, *ENDED) or one.health in WELL for one in mine)
 
     async def _seen(self, session: Session, commit: str) -> tuple[Revision, Seen | None]:
         """The commit's full id, and the first Revision seen at a head that contains it."""
@@ -99,13 +99,13 @@ class StatusQueries(Reader):
             for row in sorted(rows, key=lambda row: (row.environment, row.application))
             if row.sequence == changed_at or row.key in alive
         ]
-        moving = any(one.phase in (Phase.PENDING, Phase.APPLYING) for one in shown if one.changed)
+        rests = not moving(one.phase for one in shown if one.changed)
         recorded = session.declarer.posted >= sequence and not session.workers.unrecorded
         home = session.world.heads[session.declarer.home]
         seen = await session.parts.store.seen(repository=session.parts.repository, revision=Revision(revision), limit=1)
         errors = errors_of([*_head_problems(session), *_all_problems(session)]) if home.revision == revision else []
         when = seen[0].time if seen else home.seen
-        return StatusView(revision=revision, deployments=shown, seen=when, settled=recorded and not moving, errors=errors)
+        return StatusView(revision=revision, deployments=shown, seen=when, settled=recorded and rests, errors=errors)
 
 
 class _Bell:
