@@ -404,3 +404,19 @@ async def test_children_of_a_killed_supervisord_can_still_write(world: World) ->
     assert pids.start_time(first["pid"]) is not None
     await world.start()
     await world.until(talker, lambda seen, _: len(seen.status["instances"]) == 1 and only(seen)["supervised"])
+
+
+async def test_what_a_process_leaves_behind_is_ended(world: World, tmp_path: Path) -> None:
+    """A child that outlives its parent gets the grace, then the last signal; it cannot keep the port of what comes next."""
+    text = f"trap '' TERM; (trap '' TERM; echo $$$$; exec sleep 1000) & echo $! >{tmp_path}/child; trap - TERM; wait"
+    process = manifest("Process", "parent", {"command": ["sh", "-c", text], "stop": {"graceSeconds": 1}})
+    seen = await world.run(process)
+    child = int((tmp_path / "child").read_text())
+    assert pids.start_time(child) is not None
+    os.kill(only(seen)["pid"], signal.SIGKILL)
+    await world.until(process, lambda after, _: only(after)["pid"] not in (0, only(seen)["pid"]))
+    assert pids.start_time(child) is None
+    await world.healthy(process)
+    child = int((tmp_path / "child").read_text())
+    assert isinstance(await world.remove(process.ref), Applied)
+    assert pids.start_time(child) is None

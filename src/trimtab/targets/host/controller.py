@@ -26,7 +26,7 @@ from .host import Found, Host
 from .instances import discard, instance_id, make, place
 from .kinds import Port, ProcessSpec
 from .live import Live
-from .pids import ending_signal, start_time
+from .pids import end_group, ending_signal, start_time
 from .probes import Asked
 from .records import InstanceRecord, ObjectRecord
 from .supervisor import Program
@@ -399,9 +399,10 @@ class Controller:
         """A process ended: by our order, for good, or to be started again, now or later."""
         host, pid = self._host, live.pid
         if live.stopping or not live.supervised:
-            live.pid = 0
-            live.state = "gone"
             live.quiet()
+            grace = live.record.grace_seconds if live.state == "stopping" else 0
+            await end_group(pid, self._mark(live.record), within_seconds=grace)
+            live.pid, live.state = 0, "gone"
             if live.supervised:
                 await host.supervisor.poke()
             return
@@ -411,6 +412,7 @@ class Controller:
             await host.supervisor.hold(live.id)  # or it would be started again at once
         else:
             await host.supervisor.poke()
+        await end_group(pid, self._mark(live.record), within_seconds=0)  # or they would keep the port from what comes next
         after = await self._settled(live, pid)
         host.journal.read()
         live.last_exit = live.unwell or host.journal.how.get(live.id, "ended")
@@ -493,8 +495,12 @@ class Controller:
         return str(base / self.spec.working_directory)
 
     def _values(self, record: InstanceRecord, tree: str) -> dict[str, str]:
-        mark = f"{self._host.installation}/{record.id}"
-        return script.environment(self.spec, instance=mark, ports=record.ports, addresses=self._siblings(), tree=tree)
+        return script.environment(
+            self.spec, instance=self._mark(record), ports=record.ports, addresses=self._siblings(), tree=tree
+        )
+
+    def _mark(self, record: InstanceRecord) -> str:
+        return f"{self._host.installation}/{record.id}"
 
     def _live(self, record: InstanceRecord, *, resources: dict[str, str] | None) -> Live:
         tree = str(self._host.root / "trees" / record.tree) if record.tree else ""

@@ -69,6 +69,37 @@ def signal_group(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
+def group_lives(leader: int, value: str) -> bool:
+    """True when the process group of a process that has ended still has members that carry our mark."""
+    try:
+        os.killpg(leader, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _in_group(entry, leader) and marked(int(entry.name), value):
+            return True
+    return False
+
+
+async def end_group(leader: int, value: str, *, within_seconds: float) -> None:
+    """What a process leaves behind in its group gets this long to end, and is then killed."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_seconds
+    while group_lives(leader, value):
+        if loop.time() >= deadline:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGKILL)
+        await asyncio.sleep(0.02)
+
+
+def _in_group(entry: Path, leader: int) -> bool:
+    try:
+        fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in ("Z", "X") and int(fields[2]) == leader
+
+
 class PidWatch:
     """Calls back once when a process ends. Must be made and used inside a running loop."""
 

@@ -28,6 +28,7 @@ from . import script
 from .host import Found, Host
 from .instances import discard, instance_id, last_line, make, place
 from .kinds import Logs, TaskSpec
+from .pids import end_group
 from .records import InstanceRecord, ObjectRecord, TaskRun, read_instance
 from .supervisor import Program
 
@@ -270,6 +271,7 @@ class Tasks:
                     await gone.wait()
             if not gone.is_set():
                 await host.signal(instance, pid, signal.SIGKILL)
+            await end_group(pid, f"{host.installation}/{instance}", within_seconds=GRACE_SECONDS)
         await self._put_away(instance)
 
 

@@ -10,6 +10,7 @@
     ├── Gone            410, TransientError the version to go on from is history: list again
     ├── TooManyRequests 429, TransientError ``retry_after`` seconds
     ├── ServerError     5xx and nonsense, TransientError
+    ├── TooLarge        the answer is bigger than we take in, TransientError
     └── Unreachable     no whole answer, TransientError; ``sent`` when it may have been carried out all the same
 
 In: an answer's status, headers and body (`Status` of meta/v1, or whatever a proxy on the way wrote). The server's words are hostile
@@ -149,6 +150,10 @@ class TooManyRequests(ApiError, TransientError):  # noqa: N818
 class ServerError(ApiError, TransientError): ...
 
 
+class TooLarge(ApiError, TransientError):  # noqa: N818
+    """The answer is bigger than we take in; ask for less at once."""
+
+
 class Unreachable(ApiError, TransientError):  # noqa: N818
     """``sent``: the request may have reached the server and been carried out."""
 
@@ -157,12 +162,16 @@ class Unreachable(ApiError, TransientError):  # noqa: N818
         super().__init__(doing, words, remedy=remedy)
 
 
-_IMMUTABLE = re.compile(r"field is immutable|may not be changed|updates to .* are forbidden|cannot be changed|is immutable", re.IGNORECASE)
+_IMMUTABLE = re.compile(
+    r"field is immutable|may not be changed|updates to .* are forbidden|cannot be changed|is immutable", re.IGNORECASE
+)
 _RBAC = re.compile(r"(?:cannot|can not) (?:\w+ resource|\w+ path|impersonate)|is attempting to grant RBAC permissions")
 _MANAGER = re.compile(r'^conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<sub>[^"]*)")?(?: using (?P<version>\S+))?')
 _STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
 # Server-side apply tells a schema violation as a plain error, which arrives as 500 without a reason.
-_TYPED = re.compile(r"failed to create typed patch object|failed to convert .*? to typed|errors:\s*\.|field not declared in schema")
+_TYPED = re.compile(
+    r"failed to create typed patch object|failed to convert .*? to typed|errors:\s*\.|field not declared in schema"
+)
 _TYPED_FIELD = re.compile(r"(?:^|[\s:])((?:\.[\w\-/]+(?:\[[^\]]*\])*)+): ([^\n]+?)(?=\s+\.[\w\-]+|$)")
 
 _BY_CODE: dict[int, type[ApiError]] = {

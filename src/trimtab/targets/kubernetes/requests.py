@@ -145,7 +145,14 @@ def patch(
 
 
 def create(
-    resource: Resource, namespace: str, body: Mapping[str, Any], *, manager: str, dry_run: bool = False, name: str = "", subresource: str = ""
+    resource: Resource,
+    namespace: str,
+    body: Mapping[str, Any],
+    *,
+    manager: str,
+    dry_run: bool = False,
+    name: str = "",
+    subresource: str = "",
 ) -> Request:
     """POST to a collection, or with ``name`` and ``subresource`` to a subresource (a Pod's `eviction`)."""
     return Request(
