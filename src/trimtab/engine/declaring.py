@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -78,6 +78,7 @@ class Declarer:
         self._readers: dict[str, dict[str, set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._read_paths: dict[Key, tuple[str, tuple[str, ...]]] = {}
         self._again: dict[Key, None] = {}
+        self._changed: dict[Key, None] = {}
         self._configuration_tree: str | None = None
         self._told_problems: tuple[str, ...] = ()
         self.posted = 0
@@ -102,6 +103,9 @@ class Declarer:
         self._wishes = wishes
         await self._render(affected)
         await self._undeclare(wishes)
+        for key in self._changed:
+            self._wake(key)
+        self._changed.clear()
         self.posted = max([self.posted, *(move.sequence for move in moves)])
         return bool(self._again)
 
@@ -148,9 +152,19 @@ class Declarer:
         documents: list[tuple[str, bytes | None]] = [("configuration", msgspec.json.encode(configuration))]
         documents += [(f"environment/{name}", msgspec.json.encode(environment)) for name, environment in kept.items()]
         await self._journal.write(Writes(events=tuple(events), documents=tuple(documents)))
+        self._changed |= dict.fromkeys(self._respecified(configuration))
         self._world.configure(configuration)
         self._world.kept_environments = kept
         self._told_problems = problems
+
+    def _respecified(self, configuration: Configuration) -> Iterator[Key]:
+        """Keys with other gates, other rules or another budget than before: what that means for them has to be looked at."""
+        before = self._world.configuration
+        for name, application in configuration.applications.items():
+            for placement in application.spec.environments:
+                same = before.applications.get(name) == application
+                if not same or before.environments.get(placement.name) != configuration.environments.get(placement.name):
+                    yield Key(placement.name, name)
 
     def _kept_environments(self, configuration: Configuration) -> dict[str, Environment]:
         """Environments that hold objects of ours: their target must be known even when Git no longer declares them."""

@@ -187,8 +187,9 @@ class Follower:
         except TrimtabError as error:
             failed = str(error)
         async with self._advancing:
-            moved = [move for place in self._places(repository) if (move := await self._advance(place, failed)) is not None]
-            self._unheard += moved
+            for place in self._places(repository):
+                if (move := await self._advance(place, failed)) is not None:
+                    self._unheard.append(move)  # at once: when the next one fails, this one has moved all the same
             await self._tell(repository, failed)
             again = await self._moved(list(self._unheard))
             # Only now: had it failed, the same moves would be told again.

@@ -354,7 +354,8 @@ class Simulation:
 
     def _ask_again(self, grant: Grant) -> None:
         for before in self.approved_at_the_end:
-            if before.key == grant.key and before.digest == grant.digest and grant.removals <= before.removals:
+            same = (before.key, before.sequence) == (grant.key, grant.sequence) and grant.removals <= before.removals
+            if same and grant.acts > before.acts:  # it was begun, so it was in force
                 self.asked_again.append(grant)
         self.approved_at_the_end.append(grant)
 

@@ -6,7 +6,7 @@ beside them what people committed and allowed. Out come `violations`, each with 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -29,11 +29,14 @@ from .worlds import Content, View
 
 @dataclass(frozen=True)
 class Grant:
-    """Somebody approved a plan: the removals that it held, by identity and uid, at the content that was current then."""
+    """Somebody approved a plan: the removals that it held, by identity and uid. ``sequence`` is that of the Deployment then on record,
+    ``acts`` how many mutations there had been for the Key.
+    """
 
     key: Key
-    digest: str
+    sequence: int
     removals: frozenset[tuple[Identity, str]]
+    acts: int
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Witness:
     violations: list[Violation] = field(default_factory=list)
     life: Life = field(default_factory=Life)
     writes: int = 0
+    acts: Counter[Key] = field(default_factory=Counter)
     tell: Callable[[str, str], None] = lambda name, what: None
     on_write: Mapping[str, Callable[[Witness, Writing], Iterator[str]]] = field(default_factory=dict)
     on_act: Mapping[str, Callable[[Witness, Acting], Iterator[str]]] = field(default_factory=dict)
@@ -166,6 +170,7 @@ class Witness:
         life = self.life
         life.led[writing.holder] = moment()
         life.event_id = max([life.event_id, *(event.id for event in writing.events)])
+        self.tell("WRITE", ", ".join(name for name, _ in writing.writes.documents).replace("\n", " "))
         for event in writing.events:
             self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
         for key, state in writing.after.items():
@@ -205,15 +210,13 @@ class Witness:
         if rebuilt:
             self.life.owned_before.setdefault(key, set()).add(entry.ref.identity)
         self.life.entries[entry.environment, entry.ref.identity] = entry
-        for (environment, _), owned in self.life.owned_since.items():
-            if environment == entry.environment:
-                owned.add(entry.ref.identity)
+        for head in self.life.heads:
+            self.life.owned_since[entry.environment, head.sequence].add(entry.ref.identity)
 
     def _move(self, saved: Saved) -> None:
         self.life.heads.append(saved)
-        for environment in {environment for environment, _ in self.life.entries}:
-            owned = {identity for place, identity in self.life.entries if place == environment}
-            self.life.owned_since[environment, saved.sequence] = owned
+        for environment, identity in self.life.entries:
+            self.life.owned_since[environment, saved.sequence].add(identity)
 
     # --- the targets --------------------------------------------------------------------------------------------------------
 
@@ -225,6 +228,7 @@ class Witness:
             for changed in self.life.changed.values():
                 changed.pop(identity, None)  # the world did it: no law of order speaks of it any more
             return
+        self.acts[key] += 1
         acting = Acting(self.life, mutation, GROUP.get(), holder, key, there)
         for law, check in self.on_act.items():
             for what in check(self, acting):
@@ -237,18 +241,16 @@ class Witness:
             self.life.changed[key][identity] = (entry.wave if entry is not None else 0, acting.sequence)
 
     def granted(self, acting: Acting) -> bool:
-        """True when somebody approved a plan, of the content acted for, that removes this very object."""
-        state, mutation = acting.state, acting.mutation
-        digest = state.current.digest if state is not None and state.current is not None else ""
-        wanted = (mutation.ref.identity, mutation.uid)
-        return any(grant.key == acting.key and grant.digest == digest and wanted in grant.removals for grant in self.grants)
+        """True when somebody approved a plan that removes this very object."""
+        this = (acting.mutation.ref.identity, acting.mutation.uid)
+        return any(grant.key == acting.key and this in grant.removals for grant in self.grants)
 
     def grant(self, key: Key, plan: Plan) -> Grant:
         """Somebody says yes to ``plan``."""
         state = self.life.states.get(key)
-        digest = state.current.digest if state is not None and state.current is not None else ""
+        sequence = state.current.sequence if state is not None and state.current is not None else 0
         held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
-        made = Grant(key, digest, held)
+        made = Grant(key, sequence, held, self.acts[key])
         self.grants.append(made)
         return made
 
