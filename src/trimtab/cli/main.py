@@ -19,6 +19,7 @@ from trimtab.cli.lazy import LazyGroup, Table
 from trimtab.cli.session import COMPLETION_VARIABLE, FAILED, INTERRUPTED, USAGE, Session
 
 COMMANDS: Table = {
+    "demo": ("trimtab.cli.demo.command:demo", "The whole loop on this machine, in under a minute."),
     "serve": ("trimtab.cli.serve:serve", "Run the server: follow a repository and make this host as it says."),
     "down": ("trimtab.cli.down:down", "End the server and everything that it runs."),
     "status": ("trimtab.cli.status:status", "Where is my commit, and is it well?"),
