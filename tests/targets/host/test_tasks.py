@@ -107,3 +107,9 @@ async def test_a_task_knows_the_addresses_of_the_application(world: World, tmp_p
     await world.healthy(before)
     seen = await world.run(web)
     assert (tmp_path / "address").read_text().strip() == seen.status["addresses"]["http"]
+
+
+async def test_what_a_task_has_printed_can_be_read_after_its_end(world: World, tmp_path: Path) -> None:
+    one = task(tmp_path, "echo three rows moved")
+    await world.run(one)
+    assert [line.text async for line in world.target.logs(one.ref, lines=10, follow=False)] == ["three rows moved"]

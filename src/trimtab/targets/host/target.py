@@ -238,10 +238,9 @@ class HostTarget:
         return health.assess(observed, manifest)
 
     async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
-        """The output of all instances, merged as it comes."""
-        async for line in lines_of(
-            self._host.root, lambda: self._targets.processes.instances(self.name, ref), lines=lines, follow=follow
-        ):
+        """The output of all instances of a Process, or of the run of a Task, merged as it comes."""
+        kind = self._targets.tasks if ref.kind == "Task" else self._targets.processes
+        async for line in lines_of(self._host.root, lambda: kind.instances(self.name, ref), lines=lines, follow=follow):
             yield line
 
     def tell(self, application: str) -> None:
