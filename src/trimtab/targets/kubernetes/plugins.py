@@ -140,7 +140,9 @@ class PluginCredentials:
         spec: dict[str, Any] = {"interactive": False}
         if self._plugin.tells_cluster:
             spec["cluster"] = _told(self._cluster)
-        return msgspec.json.encode({"apiVersion": f"{API}{self._plugin.version}", "kind": "ExecCredential", "spec": spec}).decode()
+        return msgspec.json.encode(
+            {"apiVersion": f"{API}{self._plugin.version}", "kind": "ExecCredential", "spec": spec}
+        ).decode()
 
     def _error(self, words: str, remedy: str = "") -> TransientError:
         return TransientError(f"get credentials from {one_line(self._plugin.command)}: {words}", remedy=remedy)

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from urllib.parse import SplitResult, urlsplit
 
 
-def context(*, authority: bytes | None, insecure: bool, certificate: bytes | None = None, key: bytes | None = None) -> ssl.SSLContext:
+def context(
+    *, authority: bytes | None, insecure: bool, certificate: bytes | None = None, key: bytes | None = None
+) -> ssl.SSLContext:
     """Raises ValueError with a sentence when something is not what it should be."""
     made = ssl.create_default_context() if authority is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if insecure:

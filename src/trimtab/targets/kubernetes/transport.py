@@ -8,6 +8,7 @@ that requests wait for. A request waits for its turn before its time starts to c
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
+from trimtab.core.model.errors import TransientError
 from trimtab.core.model.text import one_line
 from trimtab.ports.clock import Chance, Clock
 
@@ -33,6 +35,8 @@ from .requests import Request
 CONNECTIONS_MAX = 16
 STREAMS_MAX = 512
 CONNECT_SECONDS = 10.0
+OPEN_SECONDS = 30.0
+"""Until a stream begins to be answered."""
 IDLE_SECONDS = 60.0
 """Below the 90 seconds after which an API server closes an idle connection."""
 ANSWER_BYTES_MAX = 128 * 1024 * 1024
@@ -102,29 +106,32 @@ class Transport:
                 ) from None
 
     @asynccontextmanager
-    async def stream(self, request: Request, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of an answer while it comes. One attempt, after renewed credentials a second. Raises ApiError, also while it is read."""
+    async def stream(self, request: Request, headers: Mapping[str, str] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body of an answer while it comes. One attempt, after renewed credentials a second.
+
+        Raises ApiError, also while it is read: when nothing has come for ``request.seconds`` and some grace, too. No time-out of
+        asyncio lasts across the `yield`: it would cancel whatever the caller does at that moment.
+        """
+        followed = math.isinf(request.seconds)
         try:
-            async with asyncio.timeout(request.seconds + STREAM_GRACE_SECONDS):
-                async with asyncio.timeout(CONNECT_SECONDS * 3) as opening:
-                    response = await self._open(request, headers)
-                    opening.reschedule(None)
-                try:
-                    yield response.content
-                finally:
-                    response.close()  # never read to the end: what comes next on it is not ours
+            async with asyncio.timeout(None if followed else OPEN_SECONDS):  # a silent container's log has no first byte
+                response = await self._open(request, headers)
+            try:
+                yield response.content.iter_any()
+            finally:
+                response.close()  # never read to its end: what comes next on this connection is not ours
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(request, self.server, error) from error
 
     async def _open(self, request: Request, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
         renewed = False
         while True:
-            credential = await self._credentials.current()
+            credential = await self._credential(request)
             response = await self._begin(self._streams, request, credential, headers)
             if response.status == 200:
                 return response
             error = await _error(request, response)
-            if renewed or not isinstance(error, Unauthorized) or not await self._credentials.renew(credential):
+            if renewed or not isinstance(error, Unauthorized) or not await self._renew(request, credential):
                 raise error
             renewed = True
 
@@ -132,17 +139,15 @@ class Transport:
         renewed, attempt = False, 0
         while True:
             attempt += 1
-            credential = await self._credentials.current()
+            credential = await self._credential(request)
             try:
                 return await self._once(request, credential, headers)
-            except Unauthorized as error:
-                if renewed or not await self._credentials.renew(credential):
+            except Unauthorized:
+                if renewed or not await self._renew(request, credential):
                     raise
-                renewed, failure, wait = True, error, 0.0
+                renewed, wait = True, 0.0
             except ApiError as error:
-                failure = error
-                spread = self._chance.uniform(0.0, 1.0)
-                pause = retrying.pause(request, failure, attempt, spread)
+                pause = retrying.pause(request, error, attempt, self._chance.uniform(0.0, 1.0))
                 if pause is None:
                     raise
                 wait = pause
@@ -160,6 +165,18 @@ class Transport:
                 return Answer(response.status, response.headers, body)
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(request, self.server, error) from error
+
+    async def _credential(self, request: Request) -> Credential:
+        try:
+            return await self._credentials.current()
+        except TransientError as error:
+            raise Unreachable(request.doing, error.message, sent=False, remedy=error.remedy) from error
+
+    async def _renew(self, request: Request, refused: Credential) -> bool:
+        try:
+            return await self._credentials.renew(refused)
+        except TransientError as error:
+            raise Unreachable(request.doing, error.message, sent=False, remedy=error.remedy) from error
 
     async def _begin(
         self, session: aiohttp.ClientSession, request: Request, credential: Credential, extra: Mapping[str, str] | None
@@ -180,11 +197,21 @@ class Transport:
             URL(self._cluster.server + request.target, encoded=True),
             data=request.body or None,
             headers=headers,
+            timeout=_timeout(request, session is self._streams),
             ssl=await self._tls.get(request, credential),
             server_hostname=self._cluster.server_name or None,
             proxy=self._proxy,
             allow_redirects=False,  # a token goes to the server that it is for, nowhere else
         )
+
+
+def _timeout(request: Request, streams: bool) -> aiohttp.ClientTimeout:
+    if not streams or math.isinf(request.seconds):
+        return _CONNECTING
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=request.seconds + STREAM_GRACE_SECONDS)
+
+
+_CONNECTING = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
 
 def _session(connections_max: int) -> aiohttp.ClientSession:
@@ -194,7 +221,6 @@ def _session(connections_max: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         headers={"User-Agent": USER_AGENT},
         skip_auto_headers=("Content-Type",),
         read_bufsize=2**18,
@@ -296,7 +322,12 @@ def _words(error: Exception) -> str:
 
 
 def transport(
-    connection: Connection, *, environment: Mapping[str, str], clock: Clock, chance: Chance, connections_max: int = CONNECTIONS_MAX
+    connection: Connection,
+    *,
+    environment: Mapping[str, str],
+    clock: Clock,
+    chance: Chance,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> Transport:
     """The transport that a connection describes. ``environment`` is what plugins get and where proxies are named."""
     return Transport(
