@@ -240,8 +240,8 @@ class Declarer:
             self._again[key] = None
             return None
         async with places:
-            await self._restore(key, wish, head)
             try:
+                await self._restore(key, wish, head)
                 content = await self._content(key, wish, head.revision)
             except TrimtabError as error:
                 return self._unrenderable(key, wish, head, error)
@@ -271,14 +271,17 @@ class Declarer:
         return Unrenderable(head.revision, self._sequence(head), str(error.problems[0]))
 
     async def _restore(self, key: Key, wish: Wish, head: Head) -> None:
-        """After a restart: what is current may be of an older Revision than the head; render it again, mostly from the cache."""
+        """After a restart: what is current may be of an older Revision than the head; render it again, mostly from the cache.
+
+        Raises TransientError when that has to be tried again: until then nobody knows what all of the environment wants.
+        """
         state = self._world.states.get(key)
         current = state.current if state is not None else None
         if current is None or current.digest in self._world.contents[key] or current.revision == head.revision:
             return
         try:
             content = GONE if current.digest == GONE.digest else await self._content(key, wish, current.revision)
-        except TrimtabError as error:
+        except UserError as error:
             log.warning("render %s at %s, which runs: %s", key, current.revision[:12], error)
             return
         self._world.restore(key, content)
@@ -303,7 +306,15 @@ class Declarer:
         """
         state = self._world.states.get(key)
         path = wish.request.path.strip("/")
-        return state is not None and state.current is not None and path not in ("", ".") and tree.entry(path) is None
+        if state is None or state.current is None or path in ("", ".") or tree.entry(path) is not None:
+            return False
+        if state.current.digest == GONE.digest:
+            return True
+        try:
+            ran_from = self._repositories.tree(wish.repository, Revision(state.current.revision))
+        except UserError:
+            return False
+        return ran_from.entry(path) is not None
 
     def _reads(self, key: Key, repository: str, paths: tuple[str, ...], *, keep: bool = False) -> None:
         """Remember which paths lead to ``key``. A failed rendering keeps (``keep``) the ones that the last good one had."""

@@ -31,7 +31,8 @@ def _closed(other: Key, called: str, sequence: int, states: Mapping[Key, Reconci
     state = states.get(other)
     if state is None:
         return f"waits for {called}, which has not run yet"
-    if state.pending is not None and state.pending.sequence <= sequence:
+    # Not the pending one's sequence: it may have taken the place of one that waited in vain, and current is older than both.
+    if state.pending is not None and state.behind <= sequence:
         failed = state.pending.phase == Phase.FAILED
         return f"waits for {called}, where this revision {'failed' if failed else 'is not running yet'}"
     if state.current is None:

@@ -177,6 +177,7 @@ def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
     draft.change(
         current=started,
         pending=None,
+        behind=0,
         previous_digest=before.digest if before is not None else "",
         touched=(),
         announced=False,
@@ -451,7 +452,7 @@ class _Draft:
             digest=digest,
         )
         self.deployments.append(pending)
-        self.change(pending=pending)
+        self.change(pending=pending, behind=self.state.behind or sequence)
 
     def mark_pending(self, message: str) -> None:
         pending = self.state.pending

@@ -27,7 +27,8 @@ class Reconciliation(msgspec.Struct, frozen=True):
     """The state, stored whole with every step.
 
     ``current`` is what is being made and kept true, ``pending`` newer content of Git that waits for a gate or could not be
-    rendered (then its phase is failed). ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
+    rendered (then its phase is failed). ``behind`` is the sequence since which Git has wanted something
+    else than ``current``, 0 while it does not. ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
     has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
     whose removal such a plan covers. ``owned`` is how many objects there were when ``current`` began, ``removed`` those of them that
@@ -36,6 +37,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
     current: Deployment | None = None
     pending: Deployment | None = None
+    behind: int = 0
     previous_digest: str = ""
     health: Health = UNKNOWN
     sync: str = "unknown"

@@ -1,0 +1,336 @@
+"""Deliberate defects: proof that the simulation can fail. Each breaks one thing that the engine, the core or a target must not get wrong.
+
+A defect is a name, a sentence, and what to put in the place of the right code for the length of a run. `hunt` runs the seeds from 0
+up until a law catches it.
+
+    python -m trimtab.testing.defects          a table: defect, law that caught it, seed; exit code 1 when one gets away
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from trimtab.core.decide import plan as planning
+from trimtab.core.lifecycle import reconcile
+from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
+from trimtab.core.model.errors import TransientError, UserError
+from trimtab.core.model.manifest import digest
+from trimtab.core.model.plan import Plan
+from trimtab.engine import declaring, following, looking, workers, world
+from trimtab.ports.renderer import Rendered
+
+from . import targets
+from .render import FakeRenderer
+from .simulation import simulate
+from .store import MemoryStore
+
+SEEDS_MAX = 300
+
+
+@dataclass(frozen=True)
+class Defect:
+    """``install`` makes it hold while its context lasts."""
+
+    name: str
+    sentence: str
+    install: Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Caught:
+    """Which law caught a defect at which seed; ``seed`` is -1 when none did."""
+
+    defect: Defect
+    law: str
+    seed: int
+
+
+DEFECTS: dict[str, Defect] = {}
+
+
+def defect(sentence: str) -> Callable[[Callable[[], AbstractContextManager[Any]]], Callable[[], AbstractContextManager[Any]]]:
+    def enter(install: Callable[[], AbstractContextManager[Any]]) -> Callable[[], AbstractContextManager[Any]]:
+        name = install.__name__.replace("_", "-")
+        DEFECTS[name] = Defect(name, sentence, install)
+        return install
+
+    return enter
+
+
+def hunt(found: Defect, *, seeds: int = SEEDS_MAX) -> Caught:
+    """Run the seeds from 0 up with the defect in place, until a law does not hold."""
+    with found.install():
+        for seed in range(seeds):
+            result = simulate(seed)
+            if result.violations:
+                return Caught(found, result.violations[0].law, seed)
+    return Caught(found, "", -1)
+
+
+# --- ownership --------------------------------------------------------------------------------------------------------------
+
+
+@defect("The inventory is written after the target, not before.")
+def inventory_after_the_write() -> AbstractContextManager[Any]:
+    right = reconcile._take
+
+    def wrong(*arguments: Any) -> Decision:
+        return msgspec.structs.replace(right(*arguments), entries=())
+
+    return patch.object(reconcile, "_take", wrong)
+
+
+@defect("State and record are saved after the act, not before.")
+def saved_after_the_act() -> AbstractContextManager[Any]:
+    right = workers.Workers._store
+
+    async def wrong(self: Any, key: Any, gathered: Any) -> None:
+        if not any(entry.state in ("intended", "removing") for entry in gathered.entries.values()):
+            await right(self, key, gathered)
+
+    return patch.object(workers.Workers, "_store", wrong)
+
+
+@defect("After a loss of the store, nobody asks the target what is ours.")
+def ownership_is_not_rebuilt() -> AbstractContextManager[Any]:
+    async def wrong(self: Any, environment: str) -> frozenset[str]:
+        return frozenset()
+
+    return patch.object(looking.Hands, "rebuild", wrong)
+
+
+@defect("What is there already is adopted although nobody declared it.")
+def everything_is_adopted() -> AbstractContextManager[Any]:
+    return _situation(adopt=lambda situation: True)
+
+
+@defect("An object is removed by its name, whatever its uid is now.")
+def removal_without_uid() -> AbstractContextManager[Any]:
+    right = targets.FakeTarget.remove
+
+    async def wrong(self: Any, step: Any) -> Any:
+        await self.world.faults.point("target.remove:before", str(step.ref))
+        found = self.objects.there.get(step.ref.identity)
+        return await right(self, msgspec.structs.replace(step, uid=found.uid if found is not None else ""))
+
+    return patch.object(targets.FakeTarget, "remove", wrong)
+
+
+# --- what must not be removed -----------------------------------------------------------------------------------------------
+
+
+@defect("The removal budget is not asked.")
+def budget_ignored() -> AbstractContextManager[Any]:
+    return patch.object(planning, "held_because", lambda *arguments, **named: "")
+
+
+@defect("What a revision adds counts as if it had been there before, so that renaming everything seems to remove half.")
+def budget_counts_what_is_new() -> AbstractContextManager[Any]:
+    return _situation(owned=lambda situation: None)
+
+
+@defect("An approval holds for whatever the plan has become.")
+def approval_survives_a_changed_plan() -> AbstractContextManager[Any]:
+    class Anything(frozenset[str]):
+        def __contains__(self, hash_: object) -> bool:
+            return len(self) > 0
+
+    return _situation(approved=lambda situation: Anything(situation.approved))
+
+
+@defect("An approval covers the plan's first stage only.")
+def approval_forgotten_between_stages() -> AbstractContextManager[Any]:
+    return _situation(granted=lambda situation: frozenset())
+
+
+@defect("A rendering that failed is taken for an empty one.")
+def failed_render_is_empty() -> AbstractContextManager[Any]:
+    right = FakeRenderer.render
+
+    async def wrong(self: Any, request: Any, tree: Any) -> Rendered:
+        try:
+            return await right(self, request, tree)
+        except UserError:
+            return Rendered((), ((request.path, ""),), digest([]))
+
+    return patch.object(FakeRenderer, "render", wrong)
+
+
+@defect("A document that cannot be read is taken for one that is gone.")
+def broken_document_is_gone() -> AbstractContextManager[Any]:
+    right = declaring.read
+
+    def wrong(*arguments: Any) -> Any:
+        found = right(*arguments)
+        kept = {name: one for name, one in found.applications.items() if f"Application/{name}" not in found.doubtful}
+        return msgspec.structs.replace(found, applications=kept, doubtful=(), complete=True)
+
+    return patch.object(declaring, "read", wrong)
+
+
+@defect("It is not doubted that Git lets an object go, although some of Git could not be read.")
+def doubts_ignored() -> AbstractContextManager[Any]:
+    return patch.object(world.World, "doubts", lambda self, environment: ())
+
+
+@defect("An object that another application of the environment declares now is removed by the one that had it.")
+def handover_forgotten() -> AbstractContextManager[Any]:
+    return _situation(claims=lambda situation: {})
+
+
+@defect("An annotation that keeps an object from removal is not seen.")
+def opt_out_ignored() -> AbstractContextManager[Any]:
+    return patch.object(planning, "_opted_out", lambda observed: False)
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------------
+
+
+@defect("An answer that got lost is read as: there is nothing.")
+def lost_answer_is_absent() -> AbstractContextManager[Any]:
+    right = targets.FakeTarget.observe
+
+    async def wrong(self: Any, scope: Any) -> Any:
+        try:
+            return await right(self, scope)
+        except TransientError:
+            return {}
+
+    return patch.object(targets.FakeTarget, "observe", wrong)
+
+
+@defect("A wake carries state: what was found well once is not looked at again.")
+def wake_carries_state() -> AbstractContextManager[Any]:
+    right = looking.Hands.look
+
+    async def wrong(self: Any, key: Any, state: Reconciliation) -> Any:
+        known: dict[Any, Any] = self.__dict__.setdefault("known", {})
+        place = (key, state.current.digest if state.current is not None else "")
+        if place not in known:
+            found = await right(self, key, state)
+            if not isinstance(found, Looked) or not found.plan.empty or not state.settled:
+                return found
+            known[place] = found
+        return known[place]
+
+    return patch.object(looking.Hands, "look", wrong)
+
+
+@defect("What is settled is looked at only when a wake says so, and wakes get lost.")
+def no_look_without_a_wake() -> AbstractContextManager[Any]:
+    return patch.object(reconcile, "RESYNC_SECONDS", 1e9)
+
+
+# --- order and leave --------------------------------------------------------------------------------------------------------
+
+
+@defect("Promotion and dependencies are not waited for.")
+def gates_ignored() -> AbstractContextManager[Any]:
+    return patch.object(workers, "gates", lambda *arguments, **named: ())
+
+
+@defect("A gate asks only what waits now: it forgets content that was replaced while it waited.")
+def gates_forget_what_waited() -> AbstractContextManager[Any]:
+    right = workers.gates
+
+    def wrong(*arguments: Any, states: Any, **named: Any) -> Any:
+        seen = {
+            key: msgspec.structs.replace(state, behind=state.pending.sequence) if state.pending is not None else state
+            for key, state in states.items()
+        }
+        return right(*arguments, states=seen, **named)
+
+    return patch.object(workers, "gates", wrong)
+
+
+@defect("Waves are not kept apart, and removals do not wait for what takes their place.")
+def waves_ignored() -> AbstractContextManager[Any]:
+    def wrong(plan: Plan, **named: Any) -> Any:
+        return plan.steps
+
+    return patch.object(reconcile, "next_stage", wrong)
+
+
+@defect("A suspended application is worked on.")
+def suspension_ignored() -> AbstractContextManager[Any]:
+    right = workers.step
+
+    def wrong(key: Any, state: Reconciliation, happening: Any, now: Any) -> Decision:
+        if not isinstance(happening, Looked):
+            return right(key, state, happening, now)
+        decision = right(key, msgspec.structs.replace(state, suspension=None), happening, now)
+        return msgspec.structs.replace(decision, state=msgspec.structs.replace(decision.state, suspension=state.suspension))
+
+    return patch.object(workers, "step", wrong)
+
+
+@defect("A rewritten history is followed like any other.")
+def force_push_followed() -> AbstractContextManager[Any]:
+    async def wrong(self: Any, head: Any, found: Any) -> bool:
+        return True
+
+    return patch.object(following.Follower, "_follows", wrong)
+
+
+# --- the record and who keeps it --------------------------------------------------------------------------------------------
+
+
+@defect("The store takes writes of a process that has lost the lease.")
+def lease_ignored() -> AbstractContextManager[Any]:
+    right = MemoryStore.write
+
+    async def wrong(self: Any, writes: Any, *, epoch: int) -> Any:
+        return await right(self, writes, epoch=self._lease.epoch)
+
+    return patch.object(MemoryStore, "write", wrong)
+
+
+@defect("A deployment that never got its turn is left open on the record.")
+def superseded_without_a_trace() -> AbstractContextManager[Any]:
+    return patch.object(reconcile, "_supersede_pending", lambda draft, by: None)
+
+
+@defect("A retry that is due at a time of the wall clock waits for it, even when the clock was set back by a day.")
+def clock_set_back_stops_retries() -> AbstractContextManager[Any]:
+    def wrong(self: Any) -> bool:
+        return self.state.retry_at is None or self.now >= self.state.retry_at
+
+    return patch.object(reconcile._Draft, "may_try", wrong)
+
+
+@contextmanager
+def _situation(**wrong: Callable[[planning.Situation], Any]) -> Iterator[None]:
+    """Plans are made of a situation in which some fields are not what they should be."""
+    right = looking.plan
+
+    def mistaken(situation: planning.Situation) -> Plan:
+        return right(dataclasses.replace(situation, **{name: make(situation) for name, make in wrong.items()}))
+
+    with patch.object(looking, "plan", mistaken):
+        yield
+
+
+def main() -> int:
+    """0: every defect was caught. 1: one got away."""
+    missed = 0
+    for found in DEFECTS.values():
+        began = time.monotonic()
+        caught = hunt(found)
+        missed += caught.seed < 0
+        what = f"{caught.law} at seed {caught.seed}" if caught.seed >= 0 else f"NOT caught within {SEEDS_MAX} seeds"
+        sys.stdout.write(f"{found.name:36} {what:50} {time.monotonic() - began:6.1f} s\n")
+        sys.stdout.flush()
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
