@@ -168,12 +168,19 @@ class Controller:
                 due = await self._step()
                 self.trouble = ""
             except TrimtabError as error:
-                due = self._host.clock.monotonic() + RETRY_SECONDS
-                if self.trouble != str(error):
-                    log.warning("%s: %s", self.record.ref, error)
-                    self.trouble = str(error)
-                    self._told()
+                due = self._in_trouble(str(error))
+            except Exception as error:  # a defect of ours in one object must not stop its keeping for ever, nor others
+                log.exception("%s", self.record.ref)
+                due = self._in_trouble(f"{self.record.ref}: an error in Trimtab itself: {error}")
             await self._wait(due)
+
+    def _in_trouble(self, message: str) -> float:
+        """Say it once; try again soon. Returns when."""
+        if self.trouble != message:
+            log.warning("%s: %s", self.record.ref, message)
+            self.trouble = message
+            self._told()
+        return self._host.clock.monotonic() + RETRY_SECONDS
 
     async def _wait(self, due: float | None) -> None:
         with contextlib.suppress(TimeoutError):

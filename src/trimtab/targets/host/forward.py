@@ -115,6 +115,9 @@ class _Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        # Nothing is read until both ends know of each other. Early releases of Python 3.11 begin to read right after this
+        # method, whatever it says; so it is said in the turn after.
+        asyncio.get_running_loop().call_soon(self._pause)
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None:
@@ -134,6 +137,10 @@ class _Side(asyncio.Protocol):
         if self.peer is not None and not self.peer.is_closing():
             self.peer.resume_reading()
 
+    def _pause(self) -> None:
+        if self.peer is None and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
 
 class Link(_Side):
     """The client's end; owns the backend's end."""
@@ -150,7 +157,6 @@ class Link(_Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        self.transport.pause_reading()
         if len(self._links.open) >= CONNECTIONS_MAX:
             self.transport.abort()
             return
@@ -243,11 +249,6 @@ class _Backend(_Side):
     def __init__(self, link: Link) -> None:
         self._link = link
         self.lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()  # until both ends know of each other
 
     def data_received(self, data: bytes) -> None:
         self._link.answered = asyncio.get_running_loop().time()

@@ -33,7 +33,8 @@ def make(root: Path, record: InstanceRecord, *, run: str, environment: str) -> N
     """Raises TransientError when the disk refuses; what was begun is then taken away."""
     directory = root / place(record.id)
     try:
-        (directory / "work").mkdir(parents=True, mode=0o700)
+        directory.mkdir(mode=0o700)
+        (directory / "work").mkdir(mode=0o700)
         for name, text in (("run", run), ("environment", environment)):
             # The text may hold what people would rather not show: nobody else may read it.
             fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

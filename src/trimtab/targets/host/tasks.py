@@ -13,7 +13,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -221,13 +220,15 @@ class Tasks:
     async def _wait(self, record: ObjectRecord, run: TaskRun, pid: int) -> str:
         """Until the process ends. Returns why it was ended by us, "" when it was not."""
         seconds = spec_of(record).timeout_seconds
-        deadline = run.started + timedelta(seconds=seconds)
+        # The wall clock may jump: it tells only how long the run went on before us, and never more than it may take.
+        before = min(seconds, max(0.0, (self._host.clock.now() - run.started).total_seconds()))
+        deadline = self._host.clock.monotonic() + (seconds - before)
         ended = asyncio.Event()
         message = ""
         if pid:
             self._host.pids.add(pid, ended.set, watcher="run")
         while pid and not ended.is_set():
-            left = (deadline - self._host.clock.now()).total_seconds()
+            left = deadline - self._host.clock.monotonic()
             if left <= 0 and not message:
                 message = f"killed after {seconds:g} s (timeoutSeconds)"
                 await self._end(run.instance)
