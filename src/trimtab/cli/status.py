@@ -81,11 +81,16 @@ class Question:
         return DIFFERENT if Phase.HELD in phases else DONE
 
     def well(self, view: StatusView) -> bool:
-        return all(one.phase is Phase.HEALTHY and one.health in WELL for one in self.about(view))
+        return all(gone(one) or (one.phase is Phase.HEALTHY and one.health in WELL) for one in self.about(view))
 
     def answered(self, view: StatusView) -> bool:
         """True when nothing that counts is still moving."""
         return view.seen is not None and view.settled and not moving(one.phase for one in self.about(view))
+
+
+def gone(deployment: DeploymentView) -> bool:
+    """True for the end of an Application that Git no longer declares, with nothing of it left."""
+    return deployment.phase is Phase.SUPERSEDED and not deployment.superseded_by
 
 
 def resolved(commit: str) -> str:
@@ -142,6 +147,10 @@ def tell(out: Out, view: StatusView, now: datetime) -> None:
 def tell_deployment(out: Out, deployment: DeploymentView, revision: str, now: datetime) -> None:
     """``shop in production: failed 3 minutes ago (…)`` and, below, what is wrong and what to do."""
     where = f"{deployment.application} in {deployment.environment}: "
+    if gone(deployment):
+        out.parts(where, ("removed", COLOURS.get("superseded", "")), f" {ago(deployment.since, now)}")
+        out.line("    Git no longer declares it, and nothing of it is left")
+        return
     phase = deployment.phase.value
     out.parts(where, (phase, COLOURS.get(phase, "")), _since(deployment, now))
     if not deployment.changed and deployment.revision and deployment.revision != revision:

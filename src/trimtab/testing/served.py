@@ -239,11 +239,9 @@ class Served:
         return view
 
     def healthy(self, commit: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """`settled`, and all of it is healthy."""
+        """`settled`, and all of it is healthy, or gone where Git no longer declares it."""
         view = self.settled(commit, seconds)
-        unwell = [
-            one for one in view["deployments"] if one["phase"] != "healthy" or one["health"] not in ("healthy", "suspended")
-        ]
+        unwell = [one for one in view["deployments"] if not _well(one)]
         assert (unwell, view["errors"]) == ([], []), self.logged()[-3000:]
         return view
 
@@ -276,6 +274,11 @@ class Served:
         return False
 
 
+def _well(deployment: Mapping[str, Any]) -> bool:
+    gone = deployment["phase"] == "superseded" and not deployment["supersededBy"]
+    return gone or (deployment["phase"] == "healthy" and deployment["health"] in ("healthy", "suspended"))
+
+
 def program() -> list[str]:
     """The command line program of this very installation."""
     return [sys.executable, "-P", "-c", "from trimtab.cli.main import main; main()"]
@@ -299,13 +302,20 @@ def run(
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS, *, every: float = LOOK_SECONDS, what: str = "") -> Any:
-    """What ``condition`` gives as soon as that is true. Raises AssertionError when the time is over."""
+    """What ``condition`` gives as soon as that is true; that something is not there is a "not yet". Raises AssertionError
+    when the time is over.
+    """
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while True:
+        said = ""
+        try:
+            if found := condition():
+                return found
+        except (AssertionError, LookupError, OSError, StopIteration) as error:
+            said = f": {error!r}"
         if time.monotonic() >= end:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
+            raise AssertionError(f"not within {seconds} s: {what or condition}{said}")
         time.sleep(every)
-    return found
 
 
 def lives(pid: int) -> bool:

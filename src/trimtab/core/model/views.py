@@ -103,7 +103,7 @@ class PlanView(_View, frozen=True):
                 HoldView(
                     hold.object,
                     hold.reason,
-                    hold.lifted_by,
+                    hold.lifted_by.replace("HASH", plan.hash) if hold.approvable else hold.lifted_by,
                     plan.application,
                     plan.environment,
                     plan.hash if hold.approvable else "",
