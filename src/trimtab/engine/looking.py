@@ -39,6 +39,7 @@ class Hands:
         self._clock = clock
         self._rebuilt: dict[str, None] = {}
         self._rebuilding: dict[str, asyncio.Lock] = {}
+        self._freed = asyncio.Event()
 
     def target(self, environment: str) -> Target:
         """Raises TransientError when nobody declares the Environment (it may come back), UserError when it cannot be had here."""
@@ -58,11 +59,36 @@ class Hands:
             await self.rebuild(key.environment)
             target = self.target(key.environment)
             situation = await self._situation(key, content, target, state)
+            while self._taken(key, situation):
+                await self._wait_for_others()
+                situation = await self._situation(key, content, target, state)
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
         if isinstance(situation, Stumbled):
             return situation
         return self._looked(key, content, target, situation)
+
+    def begin(self, key: Key, steps: tuple[Step, ...]) -> None:
+        """From now until `end`, nobody else plans anything for these objects: two plans from one look would both be carried out."""
+        self._world.taking |= {(key.environment, step.ref.identity): key.application for step in steps}
+
+    def end(self, key: Key) -> None:
+        mine = [place for place, name in self._world.taking.items() if (place[0], name) == (key.environment, key.application)]
+        for place in mine:
+            del self._world.taking[place]
+        if mine:
+            self._freed.set()
+
+    def _taken(self, key: Key, situation: Situation | Stumbled) -> bool:
+        """True when another application is just changing one of the objects; then what was observed of it is no base for a plan."""
+        if isinstance(situation, Stumbled) or not self._world.taking:
+            return False
+        places = ((key.environment, identity) for identity in situation.observed.keys() | situation.predicted.keys())
+        return any(self._world.taking.get(place, key.application) != key.application for place in places)
+
+    async def _wait_for_others(self) -> None:
+        self._freed.clear()
+        await self._freed.wait()
 
     async def inspect(self, key: Key, content: Content) -> Plan | list[Problem]:
         """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""

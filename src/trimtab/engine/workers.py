@@ -163,6 +163,7 @@ class Workers:
         except Exception as error:
             await self._broken(key, error)
         finally:
+            self._hands.end(key)
             if not self._inbox[key]:
                 del self._inbox[key]
             del self._running[key]
@@ -181,11 +182,15 @@ class Workers:
         while happening is not None:
             decision = step(key, gathered.state, happening, self._clock.now())
             gathered.add(decision)
+            if isinstance(decision.act, Take):
+                self._hands.begin(key, decision.act.steps)
             if not isinstance(decision.act, Look) or decision.dropped or decision.entries or len(self._inbox[key]) > news:
                 await self._commit(key, gathered, news)
                 news = 0
-            # New content or a command goes first: what was decided without it is decided again.
-            happening = None if len(self._inbox[key]) > news else await self._perform(key, decision.act, gathered.state)
+            if len(self._inbox[key]) > news:
+                self._hands.end(key)
+                return  # new content or a command goes first: what was decided without it is decided again
+            happening = await self._perform(key, decision.act, gathered.state)
 
     def _awake(self, key: Key, state: Reconciliation) -> Happening:
         self._woken.pop(key, None)
@@ -255,7 +260,9 @@ class Workers:
                 self._woken.pop(key, None)
                 return await self._hands.look(key, state)
             case Take():
-                return await self._hands.take(key, act.steps, state)
+                took = await self._hands.take(key, act.steps, state)
+                self._hands.end(key)
+                return took
             case Rest():
                 self._schedule(key, act.due)
                 return None

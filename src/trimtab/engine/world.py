@@ -69,7 +69,10 @@ class Head:
 
 @dataclass
 class World:
-    """Mutable, and owned by the engine alone; every change happens between two awaits."""
+    """Mutable, and owned by the engine alone; every change happens between two awaits.
+
+    ``taking`` says which application is about to change an object (or does right now), by Environment and identity.
+    """
 
     installation: str
     configuration: Configuration = field(default_factory=Configuration)
@@ -81,6 +84,7 @@ class World:
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
     live: dict[Key, Live] = field(default_factory=lambda: defaultdict(Live))
     offers: dict[Key, Offer] = field(default_factory=dict)
+    taking: dict[tuple[str, Identity], str] = field(default_factory=dict)
     sequence: int = 0
     _dependants: dict[Key, set[Key]] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
@@ -154,13 +158,13 @@ class World:
         return {identity: frozenset(claims[identity]) for identity in identities if identity in claims}
 
     def contenders(self, key: Key, claims: Mapping[Identity, frozenset[str]]) -> dict[Identity, frozenset[str]]:
-        """Of ``claims``, those of other applications at their newest Revision: who lets an object go there is not in the way of others,
-        even while its older content runs on behind a gate.
+        """Of ``claims`` that ``key`` is not alone with, those of applications at their newest Revision: who lets an object go there is not
+        in the way of others, even while its older content runs on behind a gate.
         """
         return {
-            identity: frozenset(name for name in others if identity in self._newest(Key(key.environment, name)))
+            identity: frozenset(name for name in names if identity in self._newest(Key(key.environment, name)))
             for identity, names in claims.items()
-            if (others := names - {key.application})
+            if names - {key.application}
         }
 
     def _newest(self, key: Key) -> frozenset[Identity]:

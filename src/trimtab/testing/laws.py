@@ -281,7 +281,7 @@ def gates_are_kept(witness: Witness, writing: Writing) -> Iterator[str]:
 def _closed(witness: Witness, view: View, key: Key) -> set[str]:
     found = view.place(key.application, key.environment)
     home = view.home
-    if found is None or home is None or home.broken:
+    if found is None or home is None or home.garbled or any(home.doubtful(name) for name in home.applications):
         return set()  # what is wrong in Git stands for what it was before
     app, place = found
     others = [Key(name, key.application) for name in place.after] + [Key(key.environment, name) for name in app.depends_on]

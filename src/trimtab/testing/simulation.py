@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trimtab.core.decide.order import WELL
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.errors import TrimtabError
 from trimtab.core.model.event import Event
@@ -450,6 +451,8 @@ class Simulation:
             if not (self.left_held and waits) and slot is not None:
                 yield f"{key} at {slot.revision[:7]} is {slot.phase}: {slot.message}"
             return
+        if state.health.status not in WELL:
+            yield f"{key} is {state.health.status}: {state.health.message}"
         there = self.targets.get(key.environment).objects.there
         for identity, one in wanted.items():
             thing = there.get(identity)

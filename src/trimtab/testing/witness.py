@@ -57,6 +57,7 @@ class Life:
     event_id: int = 0
     owned_before: dict[Key, set[Identity]] = field(default_factory=dict)
     owned_since: dict[tuple[str, int], set[Identity]] = field(default_factory=lambda: defaultdict(set))
+    left: dict[Key, set[Identity]] = field(default_factory=lambda: defaultdict(set))
     removals: dict[Key, list[Removal]] = field(default_factory=lambda: defaultdict(list))
     changed: dict[Key, dict[Identity, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     led: dict[str, float] = field(default_factory=dict)
@@ -175,6 +176,7 @@ class Witness:
             self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
         for key, state in writing.after.items():
             self._start(key, writing.before[key], state)
+            life.left[key].clear()
         for environment, ref in writing.writes.dropped:
             life.entries.pop((environment, ref.identity), None)
         rebuilt = any(event.kind == "inventory.rebuilt" for event in writing.events)
@@ -194,13 +196,14 @@ class Witness:
                 self._move(msgspec.json.decode(body, type=Saved))
 
     def _start(self, key: Key, before: Reconciliation | None, after: Reconciliation | None) -> None:
-        """Remember what was owned when a Deployment began: its budget is a share of that."""
+        """Remember what was owned when Git and the target last agreed: the budget of what follows is a share of that."""
         current = after.current if after is not None else None
         if current is None:
             return
-        if before is None or before.current is None or before.current.digest != current.digest or started(before, after):
-            owned = {identity for (place, identity), entry in self.life.entries.items() if _owns(entry, place, key)}
-            self.life.owned_before[key] = owned
+        if started(before, after):
+            if before is None or before.current is None or before.settled:
+                owned = {identity for (place, identity), entry in self.life.entries.items() if _owns(entry, place, key)}
+                self.life.owned_before[key] = owned | self.life.left[key]
             self.life.changed[key].clear()
         elif after is not None and after.settled:
             self.life.changed[key].clear()
@@ -209,6 +212,10 @@ class Witness:
         key = Key(entry.environment, entry.application)
         if rebuilt:
             self.life.owned_before.setdefault(key, set()).add(entry.ref.identity)
+        owner = self.life.entries.get((entry.environment, entry.ref.identity))
+        if owner is not None and owner.application != entry.application:
+            # The look that a write of the former owner follows from may be older than this.
+            self.life.left[Key(entry.environment, owner.application)].add(entry.ref.identity)
         self.life.entries[entry.environment, entry.ref.identity] = entry
         for head in self.life.heads:
             self.life.owned_since[entry.environment, head.sequence].add(entry.ref.identity)

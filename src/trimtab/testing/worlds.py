@@ -121,16 +121,17 @@ class Content:
     @property
     def garbled(self) -> bool:
         """True when some configuration file does not even tell what it declares."""
-        return any(how == "garbled" and file.startswith(".trimtab/") for file, how in self.broken.items())
+        return any(self.broken.get(document(name)) == "garbled" for name in self.applications)
 
     def doubtful(self, application: str) -> bool:
-        return document(application) in self.broken
+        return application in self.applications and document(application) in self.broken
 
     def rendered(self, path: str) -> dict[Identity, Wanted] | None:
         """What a directory wants; None when it cannot be told."""
-        if any(file.startswith(f"{path}/") for file in self.broken):
+        objects = self.directories.get(path, {}).values()
+        if any(_file(path, wanted) in self.broken for wanted in objects):
             return None
-        return {wanted.identity: wanted for wanted in self.directories.get(path, {}).values()}
+        return {wanted.identity: wanted for wanted in objects}
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,10 @@ class Situation:
 
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
     application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits;
-    ``contenders`` which others want it at their newest Revision. ``suspended`` are applications that must not be touched.
+    ``contenders`` which of them want it at their newest Revision, where several do or did. ``suspended`` are applications that must not be touched.
     ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
-    ``removed`` what this Deployment has begun to remove without that, ``owned`` how many objects there were when it began (None: it
-    begins now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
+    ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
+    then (None: they agreed until now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
     """
 
     key: Key
@@ -160,9 +160,12 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
 
 def _rival(situation: Situation, identity: Identity) -> str:
     """The application that has the better claim: the one that owns it, else the first by name. "" when it is ours."""
-    claimants = situation.contenders.get(identity, frozenset()) | {situation.key.application}
     entry = situation.inventory.get(identity)
-    best = entry.application if entry is not None and entry.application in claimants else min(claimants)
+    contenders = situation.contenders.get(identity) or frozenset((situation.key.application,))
+    if entry is not None and entry.application in contenders | {situation.key.application}:
+        best = entry.application
+    else:
+        best = min(contenders)
     return "" if best == situation.key.application else best
 
 

@@ -167,7 +167,7 @@ def _expire_suspension(draft: _Draft) -> None:
 
 def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
     """``pending`` becomes ``current``; what ran before is superseded, or reverted when its predecessor's content is back."""
-    before = draft.state.current
+    before, settled = draft.state.current, draft.state.settled
     if before is not None:
         phase = Phase.REVERTED if pending.digest == draft.state.previous_digest else Phase.SUPERSEDED
         draft.deployments.append(draft.ended(before, phase, pending.revision))
@@ -186,10 +186,11 @@ def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
         attempt=0,
         retry_at=None,
         granted=frozenset(),
-        owned=None,
-        removed=frozenset(),
         held="",
     )
+    if before is None or settled:
+        # Otherwise the budget goes on: what was held at one Revision is not let go by the next one that comes along.
+        draft.change(owned=None, removed=frozenset())
 
 
 # --- we looked --------------------------------------------------------------------------------------------------------------

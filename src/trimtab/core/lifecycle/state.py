@@ -31,8 +31,8 @@ class Reconciliation(msgspec.Struct, frozen=True):
     else than ``current``, 0 while it does not. ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
     has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
-    whose removal such a plan covers. ``owned`` is how many objects there were when ``current`` began, ``removed`` those of them that
-    it has begun to remove without an approval.
+    whose removal such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
+    those whose removal has begun since without an approval.
     """
 
     current: Deployment | None = None
