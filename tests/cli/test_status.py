@@ -33,7 +33,7 @@ def deployment(phase: str = "healthy", **changes: Any) -> DeploymentView:
         "message": "",
         "object": None,
         "last_log_line": "",
-        "superseded_by": "",
+        "superseded_by": "b" * 40 if phase in ("superseded", "reverted") else "",
         "revision": OURS,
         "changed": True,
     }
@@ -162,6 +162,12 @@ class TestWaiting:
         server = in_turn(view(seen=None), view(deployment("applying"), settled=False), view(deployment(last)))
         assert line("status", OURS, "--wait", "healthy", server=server).code == code
         assert len(server.asked) == 3
+
+    def test_an_application_that_a_commit_took_away_is_done_when_it_is_gone(self, line: Line) -> None:
+        server = in_turn(view(deployment("superseded", superseded_by="")))
+        result = line("status", OURS, "--wait", "healthy", server=server)
+        assert result.code == 0
+        assert "shop in production: removed 3 minutes ago" in result.out
 
     def test_the_time_being_over_is_a_failure_that_shows_how_far_it_came(self, line: Line) -> None:
         server = in_turn(view(deployment("applying"), settled=False))
