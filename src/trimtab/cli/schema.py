@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from trimtab.cli.session import DONE, current
-from trimtab.core.decide.schema import document_schema, json_schema
+from trimtab.core.decide.schema import document_schema
 from trimtab.core.model.config import KINDS
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.text import escaped
@@ -40,11 +40,11 @@ def kinds() -> list[str]:
 
 def published(kind: str) -> dict[str, Any]:
     """The schema of a whole document. Raises UserError for a kind that there is not; case does not matter."""
+    from trimtab.wiring.kinds import configuration_schema, target_kinds
+
     of_configuration = {name.lower(): name for name in KINDS}
     if kind.lower() in of_configuration:
-        return json_schema(of_configuration[kind.lower()])
-    from trimtab.wiring.kinds import target_kinds
-
+        return configuration_schema(of_configuration[kind.lower()])
     for name, (api_version, read_by) in target_kinds().items():
         if name.lower() == kind.lower():
             return document_schema(name, api_version, read_by)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
+from trimtab.core.decide.configuration import ENDINGS, Adapters, read, zero_configuration
 from trimtab.core.decide.limits import outside_of
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
 from trimtab.core.model.config import Application, Configuration, Environment, Placement
@@ -61,6 +61,7 @@ class Declarer:
         clock: Clock,
         *,
         repository: str,
+        adapters: Adapters | None,
         post: Callable[[Key, Happening], None],
         wake: Callable[[Key], None],
     ) -> None:
@@ -72,6 +73,7 @@ class Declarer:
         self._journal = journal
         self._clock = clock
         self._repository = repository
+        self._adapters = adapters
         self._post = post
         self._wake = wake
         self._wishes: dict[Key, Wish] = {}
@@ -133,7 +135,7 @@ class Declarer:
         elif entry.id == self._configuration_tree:
             return
         else:
-            configuration = _read(tree, self._world.configuration)
+            configuration = _read(tree, self._world.configuration, self._adapters)
         await self._adopt(configuration)
         # Only now: had it not been recorded, it would have to be read again.
         self._configuration_tree = entry.id if entry is not None else None
@@ -351,7 +353,7 @@ class Declarer:
             self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
 
 
-def _read(tree: Tree, before: Configuration) -> Configuration:
+def _read(tree: Tree, before: Configuration, adapters: Adapters | None) -> Configuration:
     """The configuration in ``tree``; what cannot even be fetched from it is a Problem like any other."""
     files: dict[str, bytes] = {}
     problems: list[Problem] = []
@@ -364,7 +366,7 @@ def _read(tree: Tree, before: Configuration) -> Configuration:
             # No reader accepts a NUL, so all that the file declared before stays, and nothing counts as gone.
             files[entry.path] = b"\0"
             problems.append(Problem(error.message, entry.path, remedy=error.remedy))
-    read_well = read(files, before)
+    read_well = read(files, before, adapters=adapters)
     if not problems:
         return read_well
     unread = {problem.file for problem in problems}

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import msgspec
 
+from trimtab.core.decide.configuration import Adapters
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.config import Configuration, Environment
 from trimtab.core.model.deployment import Deployment
@@ -56,6 +57,8 @@ class Parts:
     store: Store
     clock: Clock
     chance: Chance
+    adapters: Adapters | None = None
+    """The type of each target's settings, by its kind."""
     poll_seconds: float = 60.0
     lease_seconds: float = LEASE_SECONDS
     keep_events_days: int = 90
@@ -167,6 +170,7 @@ class Session:
             journal,
             parts.clock,
             repository=parts.repository,
+            adapters=parts.adapters,
             post=self.workers.post,
             wake=self.workers.wake,
         )
@@ -188,7 +192,8 @@ class Session:
         group.create_task(self.notes.run(), name="notes")
         group.create_task(self._prune(), name="retention")
         group.create_task(self.follower.run(), name="follower")
-        self.follower.follow({self.declarer.home})
+        # What was followed before goes on, where it was: the configuration that names it has yet to be read again.
+        self.follower.follow({self.declarer.home, *self.world.heads})
         for state in self.world.states.values():
             if state.current is not None:
                 self.notes.add(self.parts.repository, state.current)

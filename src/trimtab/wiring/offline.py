@@ -33,6 +33,7 @@ from trimtab.ports.renderer import RenderRequest
 from trimtab.render.renderer import TreeRenderer
 from trimtab.targets.host.target import HostTargets
 
+from .adapters import SETTINGS
 from .data import kept
 
 CONFIGURATION_DIRECTORY = ".trimtab"
@@ -144,7 +145,7 @@ async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment
     if tree.entry(CONFIGURATION_DIRECTORY) is None:
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
-        configuration = read(_files(tree), Configuration())
+        configuration = read(_files(tree), Configuration(), adapters=SETTINGS)
     renderings = []
     for request in _requests(configuration, inside, environment, tree):
         key = Key(request.environment, request.application)

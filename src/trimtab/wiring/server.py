@@ -24,6 +24,7 @@ from trimtab.targets.host.target import HostTargets
 from trimtab.web.app import create_app
 from trimtab.web.server import serve as serve_web
 
+from .adapters import SETTINGS, ByKind
 from .checks import machine
 from .data import Claimed, absolute, kept_word, write
 from .logs import log_event, log_to_stderr
@@ -119,7 +120,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 repository=settings.repository,
                 repositories=repositories,
                 renderer=renderer,
-                targets=targets,
+                targets=ByKind({"host": targets}),
+                adapters=SETTINGS,
                 store=store,
                 clock=clock,
                 chance=chance,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata, TargetSpec
+from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata
 from trimtab.core.model.manifest import Content, Manifest
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.observed import Observed, Scope
@@ -107,7 +107,7 @@ class World:
         return await self.start()
 
     def allow(self, *roots: Path) -> None:
-        spec = EnvironmentSpec(target=TargetSpec(allowed_roots=[str(root) for root in roots]))
+        spec = EnvironmentSpec(target={"allowedRoots": [str(root) for root in roots]})
         self.environment = Environment(metadata=Metadata(name="host"), spec=spec)
 
     async def apply(self, manifest: Manifest, *, application: str = "shop", action: Action | None = None) -> Outcome:

@@ -18,6 +18,7 @@ from trimtab.core.model.config import (
     API_VERSION,
     DEFAULT_ENVIRONMENT,
     DEFAULT_PROJECT,
+    DEFAULT_TARGET,
     KINDS,
     NAME_PATTERN,
     Application,
@@ -40,12 +41,19 @@ from .positions import Path, dotted, line_of
 _ALWAYS: Final = frozenset({f"Environment/{DEFAULT_ENVIRONMENT}", f"Project/{DEFAULT_PROJECT}"})
 ENDINGS: Final = (".yaml", ".yml", ".json")
 Kind = Environment | Application | Project
+Adapters = Mapping[str, type[Any]]
+"""The type of each target's settings, by the target's kind."""
 _K = TypeVar("_K", Environment, Application, Project)
 
 
-def read(files: Mapping[str, bytes], before: Configuration, *, limits: Limits = DEFAULT) -> Configuration:
-    """What the files declare, with ``before`` standing in for what is wrong. Never raises, whatever the files hold."""
-    reading = _Reading(limits)
+def read(
+    files: Mapping[str, bytes], before: Configuration, *, adapters: Adapters | None = None, limits: Limits = DEFAULT
+) -> Configuration:
+    """What the files declare, with ``before`` standing in for what is wrong. Never raises, whatever the files hold.
+
+    ``adapters`` has the type of each target's settings by its kind; None leaves ``spec.target`` unchecked.
+    """
+    reading = _Reading(limits, adapters)
     for file in sorted(files):
         if file.endswith(ENDINGS):
             _read_file(reading, escaped(file), files[file])
@@ -91,6 +99,7 @@ class _Reading:
     """What was found so far. ``good`` and ``doubtful`` are by ``Kind/name``; ``broken`` holds files that hide what they declare."""
 
     limits: Limits
+    adapters: Adapters | None = None
     good: dict[str, Kind] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
@@ -129,6 +138,8 @@ def _read_document(reading: _Reading, file: str, data: bytes, document: Document
     findings: list[strict.Finding] = []
     if kind is not None:
         clean, findings = strict.check({name: value[name] for name in value if name not in ("apiVersion", "kind")}, kind)
+        if kind is Environment and reading.adapters is not None:
+            findings += _wrong_target(clean, reading.adapters)
         for finding in findings[: reading.limits.problems]:
             wrong(*finding)
     if key is None:
@@ -157,6 +168,22 @@ def _wrong_header(value: dict[str, Any]) -> Iterable[strict.Finding]:
     if not isinstance(kind, str) or kind not in KINDS:
         what = "kind is missing" if kind is None else f"there is no kind {strict.shown(kind)}"
         yield strict.Finding(what, ("kind",), strict.nearest(kind, KINDS))
+
+
+def _wrong_target(document: Any, adapters: Adapters) -> Iterable[strict.Finding]:
+    """What is wrong with ``spec.target``: which fields it takes depends on its kind."""
+    spec = document.get("spec") if isinstance(document, dict) else None
+    target = spec.get("target") if isinstance(spec, dict) else None
+    if not isinstance(target, dict):
+        return
+    kind = target.get("kind", DEFAULT_TARGET)
+    if not isinstance(kind, str) or kind not in adapters:
+        what = f"there is no target {strict.shown(kind)}"
+        yield strict.Finding(what, ("spec", "target", "kind"), strict.nearest(kind, adapters))
+        return
+    _, findings = strict.check({name: value for name, value in target.items() if name != "kind"}, adapters[kind])
+    for finding in findings:
+        yield strict.Finding(finding.message, ("spec", "target", *finding.path), finding.remedy)
 
 
 def _key(value: dict[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,7 @@ from .errors import Problem
 API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
 DEFAULT_PROJECT = "default"
+DEFAULT_TARGET = "host"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")]
@@ -105,22 +106,15 @@ class RemovalBudget(_Strict, frozen=True):
     ] = "hold"
 
 
-class TargetSpec(_Strict, frozen=True):
-    """The adapter behind an Environment."""
-
-    kind: Annotated[
-        Literal["host", "memory"], Meta(description="Which adapter: `host`, or `memory` for tests and benchmarks.")
-    ] = "host"
-    allowed_roots: Annotated[
-        list[str],
-        Meta(description="host: directories in which File may write. Empty: the Environment's own directory below --data."),
-    ] = []
-
-
 class EnvironmentSpec(_Strict, frozen=True):
     """A place where things run, with its rules."""
 
-    target: Annotated[TargetSpec, Meta(description="Where things run.")] = TargetSpec()
+    target: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Where things run: `kind` names the adapter (`host` when nothing is said), the other fields are its own."
+        ),
+    ] = {}
     removal: Annotated[RemovalBudget, Meta(description="How much one commit may remove without approval.")] = RemovalBudget()
     ignore: Annotated[list[Ignore], Meta(description="Fields of all objects here that somebody else may set.")] = []
 
@@ -139,6 +133,16 @@ class Environment(_Strict, frozen=True):
 
     metadata: Annotated[Metadata, Meta(description="The name, and free labels.")]
     spec: Annotated[EnvironmentSpec, Meta(description="What is declared.")] = EnvironmentSpec()
+
+    @property
+    def target_kind(self) -> str:
+        """The adapter's name."""
+        return str(self.spec.target.get("kind", DEFAULT_TARGET))
+
+    @property
+    def target_settings(self) -> dict[str, Any]:
+        """The adapter's own fields, which it has checked when the document was read."""
+        return {name: value for name, value in self.spec.target.items() if name != "kind"}
 
 
 class Application(_Strict, frozen=True):

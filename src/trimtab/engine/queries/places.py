@@ -34,7 +34,7 @@ class PlaceQueries(Reader):
         health = worst(state.health for state in states.values())
         return EnvironmentRow(
             name=name,
-            target=environment.spec.target.kind if environment is not None else "",
+            target=environment.target_kind if environment is not None else "",
             applications=len(states),
             objects=len(session.world.inventories[name]),
             healthy=sum(state.health.status in WELL for state in states.values()),
@@ -52,7 +52,7 @@ class PlaceQueries(Reader):
         rows = [row_of(session, key) for key in sorted(session.world.states) if key.environment == name]
         return EnvironmentView(
             name=name,
-            target=environment.spec.target.kind,
+            target=environment.target_kind,
             spec=msgspec.to_builtins(environment.spec),
             origin=SourceView(origin.file, origin.line) if origin is not None else None,
             applications=rows,

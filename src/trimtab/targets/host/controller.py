@@ -12,31 +12,26 @@ import logging
 import signal
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from trimtab.core.model.errors import TransientError, TrimtabError
-from trimtab.core.model.manifest import digest
 
-from . import rollout, script
-from .backoff import delay_seconds
+from . import rollout
+from .endings import Endings
 from .host import Found, Host
-from .instances import discard, instance_id, make, place
-from .kinds import Port, ProcessSpec
+from .incarnation import Incarnation, spec_of
+from .instances import discard
 from .live import Live
-from .pids import end_group, ending_signal, start_time
+from .pids import start_time
 from .probes import Asked
 from .records import InstanceRecord, ObjectRecord
+from .stable import StablePorts, backends
 from .supervisor import Program
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 DRAIN_LOOK_SECONDS = 0.05
-RESTART_LOOKS = 40
-KILLED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 AUTORESTART = {"always": "true", "onFailure": "unexpected", "never": "false"}
 
 
@@ -54,7 +49,9 @@ class Controller:
         self.instances: dict[str, Live] = {}
         self.trouble = ""
         self.removed = asyncio.Event()
-        self._opened: set[str] = {self._listening(port) for port in self._fronted()}
+        self._wish = Incarnation(host, record, siblings)
+        self._stable = StablePorts(host, record)
+        self._endings = Endings(host, lambda: self.spec.restart, self._moved)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,13 +70,15 @@ class Controller:
     def use(self, record: ObjectRecord) -> None:
         """The record has changed."""
         self.record, self.spec = record, spec_of(record)
+        self._wish = Incarnation(self._host, record, self._siblings)
+        self._stable.use(record)
         for live in self.instances.values():
             live.use(self.spec)
         self._moved()
 
     def adopt(self, found: Found, *, published: frozenset[str]) -> None:
         """An instance that was there before us."""
-        live = self._live(found.record, resources=None)
+        live = self._live(found.record, self._wish.asked(found.record))
         live.supervised = found.supervised
         live.restarts = max(0, self._host.journal.spawned[found.record.id] - 1)
         live.last_exit = self._host.journal.how.get(found.record.id, "")
@@ -88,7 +87,7 @@ class Controller:
         if found.pid:
             # What the front gives work to was ready a moment ago; until a probe says otherwise it still is.
             live.attach(found.pid, unsure=True)
-            self._host.pids.add(found.pid, partial(self._ended, live, found.pid))
+            self._host.pids.add(found.pid, partial(self._endings.ended, live, found.pid))
         elif not found.supervised or self.record.removing or not self._program_known(found):
             live.state = "gone"
         else:
@@ -117,11 +116,11 @@ class Controller:
         for live in self.instances.values():
             pid = pids.get(live.id, 0)
             if live.supervised and pid and pid != live.pid and live.state in ("new", "starting", "ended", "waiting"):
-                self._attach(live, pid)
+                self._endings.attach(live, pid)
             elif (live.supervised and live.pid and not pid and live.state == "starting") or (
                 live.state == "stopping" and not pid and start_time(live.pid) is None
             ):
-                self._ended(live, live.pid)
+                self._endings.ended(live, live.pid)
 
     def status(self) -> dict[str, Any]:
         current = [live for live in self.instances.values() if self._is_current(live)]
@@ -143,21 +142,7 @@ class Controller:
     @property
     def digest(self) -> str:
         """Over everything that an incarnation is made from; one of another digest is replaced."""
-        spec = self.spec
-        told = {name for name in script.references(spec) if name.startswith("TRIMTAB_")}
-        addresses = {name: value for name, value in self._siblings().items() if name in told} if told else {}
-        run = msgspec.structs.replace(
-            spec,
-            replicas=1,
-            readiness=None,
-            liveness=None,
-            startup_seconds=60.0,
-            strategy="rolling",
-            ports=[Port(port.name, fixed=port.fixed) for port in spec.ports],
-            stop=msgspec.structs.replace(spec.stop, drain_seconds=10.0),
-            restart=msgspec.structs.replace(spec.restart, backoff_seconds=1.0, backoff_seconds_max=60.0),
-        )
-        return digest([msgspec.to_builtins(run), self._tree_id(), sorted(addresses.items())])
+        return self._wish.digest
 
     # The loop.
 
@@ -191,24 +176,35 @@ class Controller:
         """Look, decide, do. Returns when to look again although nothing happens."""
         now = self._host.clock.monotonic()
         await self._count_connections()
-        acts = rollout.decide(self._wanted(), [self._seen(live) for live in self.instances.values()], now)
-        if acts.publish is not None or not self._front_agrees():
-            await self._publish(acts.publish if acts.publish is not None else self._published())
-            self._wake.set()
+        acts = rollout.decide(self._wanted(), [live.seen() for live in self.instances.values()], now)
+        trouble = await self._keep_front(acts.publish)
         for name in acts.stop:
             await self._stop(self.instances[name])
         for name in acts.forget:
             await self._forget(self.instances[name])
         for _ in range(acts.start):
-            await self._start()
+            await self._make()
         await self._start_due()
         await self._kill_due(now)
         if acts.stop or acts.forget or acts.start:
             self._told()
             self._wake.set()
+        if trouble is not None:
+            raise trouble
         if self.record.removing and not self.instances:
             await self._finish_removal()
         return self._due(acts.due)
+
+    async def _keep_front(self, publish: tuple[str, ...] | None) -> TransientError | None:
+        """Tell the front what is new. Its trouble must not keep processes from being started; it is returned."""
+        if publish is None and self._front_agrees():
+            return None
+        try:
+            await self._publish(publish if publish is not None else self._published())
+        except TransientError as error:
+            return error
+        self._wake.set()
+        return None
 
     def _wanted(self) -> rollout.Wanted:
         spec = self.spec
@@ -216,23 +212,8 @@ class Controller:
             digest=self.digest,
             replicas=0 if self.record.removing else spec.replicas,
             recreate=spec.strategy == "recreate",
-            fronted=bool(self._fronted()),
+            fronted=self._stable.any,
             drain_seconds=spec.stop.drain_seconds,
-        )
-
-    def _seen(self, live: Live) -> rollout.Instance:
-        return rollout.Instance(
-            id=live.id,
-            digest=live.record.digest,
-            since=live.record.created.timestamp(),
-            lives=live.lives,
-            ready=live.ready,
-            unsure=live.unsure,
-            supervised=live.supervised,
-            published=live.published,
-            withdrawn=live.withdrawn,
-            connections=live.connections,
-            stopping=live.stopping,
         )
 
     def _due(self, decided: float | None) -> float | None:
@@ -248,35 +229,11 @@ class Controller:
 
     # The acts.
 
-    async def _start(self) -> None:
-        """Make one new instance and start it. Its record is written before anything runs."""
-        spec, host = self.spec, self._host
-        tree = await self._tree()
-        ports = {port.name: port.fixed or host.addresses.passing() for port in spec.ports}
-        record = InstanceRecord(
-            id=instance_id(self.record.owner.environment, self.record.ref, host.chance.token()),
-            environment=self.record.owner.environment,
-            ref=self.record.ref,
-            digest=self.digest,
-            created=host.clock.now(),
-            ports=ports,
-            tree=self._tree_id(),
-            stop_signal=spec.stop.signal,
-            grace_seconds=spec.stop.grace_seconds,
-            log_bytes_max=spec.logs.bytes_max,
-            log_files=spec.logs.files,
-        )
-        values = self._values(record, str(tree) if tree else "")
-        directory = self._directory(record.id, tree)
-        run = script.process_script(spec, values, place=place(record.id))
-        before = script.preamble(spec, values, directory=directory)
-        try:
-            await asyncio.to_thread(make, host.root, record, run=run, environment=before)
-        except TransientError:
-            host.addresses.vacate(ports.values())
-            raise
-        live = self._live(record, resources=values)
-        live.state, live.wait_until = "new", host.clock.monotonic()
+    async def _make(self) -> None:
+        """One new instance, to be started by `_start_due`. Its record is written before anything runs."""
+        record, asked = await self._wish.make()
+        live = self._live(record, asked)
+        live.state, live.wait_until = "new", self._host.clock.monotonic()
         self.instances[record.id] = live
 
     async def _start_program(self, live: Live) -> None:
@@ -288,18 +245,14 @@ class Controller:
         live.restarts += bool(live.exits)
         info = await self._host.supervisor.info(live.id)
         if info is not None and info.pid:
-            self._attach(live, info.pid)
+            self._endings.attach(live, info.pid)
         else:  # it has ended already
-            self._host.spawn(self._after_end(live))
-
-    def _attach(self, live: Live, pid: int) -> None:
-        live.attach(pid)
-        self._host.pids.add(pid, partial(self._ended, live, pid))
+            self._endings.ended(live, live.pid)
 
     async def _stop(self, live: Live) -> None:
         """Send the signal. Connections that are still open are cut at a quiet moment first."""
         if live.withdrawn is not None and live.connections:
-            await self._host.fronts.cut(self._backends(live))
+            await self._host.fronts.cut(backends(live.record))
             await asyncio.sleep(DRAIN_LOOK_SECONDS * 2)
         live.quiet()
         before, live.state = live.state, "stopping" if live.pid else "gone"
@@ -337,13 +290,7 @@ class Controller:
 
     async def _publish(self, ids: tuple[str, ...]) -> None:
         """Tell the front; acknowledged when this returns."""
-        routes = self._routes(ids)
-        stale = self._opened - routes.keys()
-        self._opened |= routes.keys()
-        errors = await self._host.fronts.set({**dict.fromkeys(stale), **routes})
-        self._opened -= stale
-        if errors:
-            raise TransientError(_taken(errors))
+        await self._stable.tell([self.instances[name].record for name in ids])
         now = self._host.clock.monotonic()
         for live in self.instances.values():
             if live.published and live.id not in ids:
@@ -357,20 +304,8 @@ class Controller:
     def _published(self) -> tuple[str, ...]:
         return tuple(live.id for live in self.instances.values() if live.published)
 
-    def _routes(self, ids: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
-        """What the front should hold for us. Where nothing is wanted any more the port is closed."""
-        routes: dict[str, tuple[str, ...] | None] = {}
-        closing = self.record.removing or self.spec.replicas == 0
-        for port in self._fronted():
-            numbers = [self.instances[name].record.ports.get(port.name) for name in ids]
-            chosen = tuple(f"127.0.0.1:{number}" for number in numbers if number is not None)
-            routes[self._listening(port)] = None if closing and not chosen else chosen
-        return routes
-
     def _front_agrees(self) -> bool:
-        """False when the front was told something else last: a port was added, changed or taken away."""
-        routes, table = self._routes(self._published()), self._host.fronts.table
-        return not (self._opened - routes.keys()) and all(table.get(address) == backends for address, backends in routes.items())
+        return self._stable.agrees([live.record for live in self.instances.values() if live.published])
 
     async def _start_due(self) -> None:
         now = self._host.clock.monotonic()
@@ -379,85 +314,11 @@ class Controller:
                 await self._start_program(live)
 
     async def _finish_removal(self) -> None:
-        await self._host.fronts.set({self._listening(port): None for port in self._fronted()})
-        self._host.addresses.release(self.record.owner.environment, self.record.ref)
+        await self._stable.close()
         self._host.records.drop(self.record.owner.environment, self.record.ref)
         await self._host.sweep()
         self.removed.set()
         self._told()
-
-    # Ends of processes.
-
-    def _ended(self, live: Live, pid: int) -> None:
-        if live.pid == pid:
-            self._host.spawn(self._after_end(live))
-
-    async def _after_end(self, live: Live) -> None:
-        try:
-            await self._account(live)
-        except TransientError as error:
-            log.warning("%s ended while supervisord does not answer: %s", live.id, error)
-            if not live.pid and not live.stopping:
-                live.state, live.wait_until = "waiting", self._host.clock.monotonic() + RETRY_SECONDS
-        self._moved()
-        self._told()
-
-    async def _account(self, live: Live) -> None:
-        """A process ended: by our order, for good, or to be started again, now or later."""
-        host, pid = self._host, live.pid
-        if live.stopping or not live.supervised:
-            live.quiet()
-            grace = live.record.grace_seconds if live.state == "stopping" else 0
-            await end_group(pid, self._mark(live.record), within_seconds=grace)
-            live.pid, live.state = 0, "gone"
-            if live.supervised:
-                await host.supervisor.poke()
-            return
-        ended = live.exited(killed=ending_signal(pid) in KILLED)
-        wait = delay_seconds(live.exits, self.spec.restart)
-        if wait > 0 and self.spec.restart.policy != "never":
-            await host.supervisor.hold(live.id)  # or it would be started again at once
-        else:
-            await host.supervisor.poke()
-        await end_group(pid, self._mark(live.record), within_seconds=0)  # or they would keep the port from what comes next
-        after = await self._settled(live, pid)
-        host.journal.read()
-        live.last_exit = live.unwell or host.journal.how.get(live.id, "ended")
-        live.unwell = ""
-        if after:
-            live.restarts += 1
-            self._attach(live, after)
-        elif self.spec.restart.policy == "never" or (
-            self.spec.restart.policy == "onFailure" and live.last_exit == "exit status 0"
-        ):
-            live.state = "ended"
-        else:
-            live.state, live.wait_until = "waiting", ended.at + wait
-
-    async def _settled(self, live: Live, before: int) -> int:
-        """The pid of what supervisord has started in its place; 0 when it has not and will not."""
-        again = self.spec.restart.policy
-        for _ in range(RESTART_LOOKS):
-            info = await self._host.supervisor.info(live.id)
-            if info is None or info.state in ("STOPPED", "FATAL", "UNKNOWN"):
-                return 0
-            if info.pid and info.pid != before and info.state != "STOPPING":
-                return info.pid
-            if info.state == "EXITED" and again != "always":
-                self._host.journal.read()
-                if again == "never" or self._host.journal.how.get(live.id) == "exit status 0":
-                    return 0
-            await asyncio.sleep(0.001)
-        return 0
-
-    def _unwell(self, live: Live, message: str) -> None:
-        """Liveness has failed: end it; its end is then accounted for like any other."""
-        live.unwell = message
-        self._host.spawn(self._end_unwell(live))
-
-    async def _end_unwell(self, live: Live) -> None:
-        with contextlib.suppress(TransientError):
-            await self._host.supervisor.stop(live.id)
 
     # Small things.
 
@@ -473,16 +334,7 @@ class Controller:
         if draining:
             counts = await self._host.fronts.connections()
             for live in draining:
-                live.connections = sum(counts.get(backend, 0) for backend in self._backends(live))
-
-    def _backends(self, live: Live) -> list[str]:
-        return [f"127.0.0.1:{port}" for port in live.record.ports.values()]
-
-    def _fronted(self) -> list[Port]:
-        return [port for port in self.spec.ports if port.fixed is None]
-
-    def _listening(self, port: Port) -> str:
-        return self._host.addresses.listening(self.record.owner.environment, self.record.ref, port)
+                live.connections = sum(counts.get(backend, 0) for backend in backends(live.record))
 
     def _program(self, record: InstanceRecord) -> Program:
         return Program(record.id, AUTORESTART[self.spec.restart.policy], record.stop_signal, record.grace_seconds)
@@ -490,35 +342,5 @@ class Controller:
     def _program_known(self, found: Found) -> bool:
         return found.known or not self.record.removing
 
-    def _tree_id(self) -> str:
-        return next((content.id for content in self.record.content if content.type == "tree"), "")
-
-    async def _tree(self) -> Path | None:
-        content = next((content for content in self.record.content if content.type == "tree"), None)
-        return None if content is None else await self._host.trees.place(content)
-
-    def _directory(self, instance: str, tree: Path | None) -> str:
-        base = tree or self._host.root / place(instance) / "work"
-        return str(base / self.spec.working_directory)
-
-    def _values(self, record: InstanceRecord, tree: str) -> dict[str, str]:
-        return script.environment(
-            self.spec, instance=self._mark(record), ports=record.ports, addresses=self._siblings(), tree=tree
-        )
-
-    def _mark(self, record: InstanceRecord) -> str:
-        return f"{self._host.installation}/{record.id}"
-
-    def _live(self, record: InstanceRecord, *, resources: dict[str, str] | None) -> Live:
-        tree = str(self._host.root / "trees" / record.tree) if record.tree else ""
-        values = resources if resources is not None else self._values(record, tree)
-        asked = Asked(self._host.root, place(record.id), record.ports, values)
-        return Live(record, self.spec, asked, self._host.clock, self._moved, self._unwell)
-
-
-def spec_of(record: ObjectRecord) -> ProcessSpec:
-    return msgspec.convert(record.body["spec"], ProcessSpec)
-
-
-def _taken(errors: dict[str, str]) -> str:
-    return "; ".join(f"the port {address} cannot be had: {message}" for address, message in errors.items())
+    def _live(self, record: InstanceRecord, asked: Asked) -> Live:
+        return Live(record, self.spec, asked, self._host.clock, self._moved, self._endings.unwell)

@@ -36,7 +36,7 @@ def _process(observed: Observed) -> Health:
             return Health(HealthStatus.DEGRADED, message, observed.ref, each["lastLogLine"])
     if status.get("trouble"):
         return Health(HealthStatus.DEGRADED, status["trouble"], observed.ref)
-    ready = status.get("ready", 0)
+    ready = status.get("ready", 0) + sum(each["state"] == "ended" for each in current)  # a failed one was told above
     if ready < wanted:
         return Health(HealthStatus.PROGRESSING, _waiting(current, ready, wanted), observed.ref, _line(current))
     left = [each for each in instances if each["digest"] != status.get("digest") and each["published"]]

@@ -116,13 +116,17 @@ class Host:
         self.journal.read()
         return found
 
+    def mark(self, instance: str) -> str:
+        """What stands in the environment of its processes."""
+        return f"{self.installation}/{instance}"
+
     def orphan(self, instance: str) -> int:
         """The pid of a process of ours that no supervisord holds; 0 when there is none."""
         noted = pids.noted(self.root / place(instance) / "pid")
         if noted is None:
             return 0
         pid, started = noted
-        alive = pids.start_time(pid) == started and pids.marked(pid, f"{self.installation}/{instance}")
+        alive = pids.start_time(pid) == started and pids.marked(pid, self.mark(instance))
         return pid if alive else 0
 
     async def end(self, found: Found) -> None:
@@ -201,7 +205,7 @@ class Host:
                 while pids.start_time(pid) is not None:
                     await asyncio.sleep(0.01)
                 return
-        if pids.marked(pid, f"{self.installation}/{instance}"):
+        if pids.marked(pid, self.mark(instance)):
             pids.signal_group(pid, signal.SIGKILL)
 
     async def _discard(self, name: str, *, known: bool) -> None:

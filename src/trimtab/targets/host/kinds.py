@@ -213,3 +213,11 @@ KINDS: dict[str, type[Process] | type[Task] | type[File]] = {"Process": Process,
 def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind, with all that it refers to. Raises KeyError for an unknown kind."""
     return msgspec.json.schema(KINDS[kind])
+
+
+class HostSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """``spec.target`` of an Environment on this machine, besides its kind."""
+
+    allowed_roots: Annotated[
+        list[str], Meta(description="Directories in which File may write. Empty: the Environment's own directory below --data.")
+    ] = []

@@ -17,6 +17,7 @@ from typing import Any
 from trimtab.core.model.text import printable
 from trimtab.ports.clock import Clock
 
+from . import rollout
 from .backoff import KEPT_MAX, STEADY_SECONDS, Exit
 from .instances import last_line, place
 from .kinds import Probe, ProcessSpec
@@ -79,6 +80,22 @@ class Live:
     @property
     def lives(self) -> bool:
         return self.state not in ("gone", "ended")
+
+    def seen(self) -> rollout.Instance:
+        """What the decider of the roll-out needs to know."""
+        return rollout.Instance(
+            id=self.id,
+            digest=self.record.digest,
+            since=self.record.created.timestamp(),
+            lives=self.lives,
+            ready=self.ready,
+            unsure=self.unsure,
+            supervised=self.supervised,
+            published=self.published,
+            withdrawn=self.withdrawn,
+            connections=self.connections,
+            stopping=self.stopping,
+        )
 
     def use(self, spec: ProcessSpec) -> None:
         """Probes may change without a new incarnation."""

@@ -71,6 +71,8 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 def group_lives(leader: int, value: str) -> bool:
     """True when the process group of a process that has ended still has members that carry our mark."""
+    if leader <= 1:  # killpg(2) would mean our own group
+        return False
     try:
         os.killpg(leader, 0)
     except (ProcessLookupError, PermissionError):

@@ -15,8 +15,9 @@ from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.plan import Applied, Failed, Outcome
 
 from . import addresses
-from .controller import Controller, spec_of
+from .controller import Controller
 from .host import Found, Host
+from .incarnation import spec_of
 from .kinds import Document, Port, Process, ProcessSpec
 from .records import ObjectRecord
 from .script import variable

@@ -13,6 +13,8 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, UserError
 from trimtab.core.model.health import Health
@@ -27,7 +29,7 @@ from trimtab.ports.target import LogLine, Preview
 from . import health
 from .fileobjects import FileObjects
 from .host import Found, Host
-from .kinds import Document, File, Task
+from .kinds import Document, File, HostSettings, Task
 from .logs import lines_of
 from .parse import body, parse
 from .processes import Processes
@@ -129,7 +131,8 @@ class HostTargets:
 
     def _roots(self, environment: str) -> list[Path]:
         target = self._targets.get(environment)
-        configured = target.environment.spec.target.allowed_roots if target is not None else []
+        settings = msgspec.convert(target.environment.target_settings if target is not None else {}, HostSettings)
+        configured = settings.allowed_roots
         if configured:
             return [Path(root) for root in configured]
         return [self.host.root / "files" / environment]

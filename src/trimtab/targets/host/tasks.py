@@ -195,7 +195,7 @@ class Tasks:
         )
         values = script.environment(
             spec,
-            instance=f"{self._host.installation}/{run.instance}",
+            instance=self._host.mark(run.instance),
             ports={},
             addresses=self._variables(record.owner.environment, record.owner.application, record.ref),
             tree=str(tree) if tree else "",
@@ -272,7 +272,7 @@ class Tasks:
                     await gone.wait()
             if not gone.is_set():
                 await host.signal(instance, pid, signal.SIGKILL)
-            await end_group(pid, f"{host.installation}/{instance}", within_seconds=GRACE_SECONDS)
+            await end_group(pid, host.mark(instance), within_seconds=GRACE_SECONDS)
         await self._put_away(instance)
 
 
