@@ -10,6 +10,7 @@ from trimtab.core.model.config import Placement
 from trimtab.core.model.errors import NotFound, Refused, UserError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
+from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import Accepted
 from trimtab.ports.store import Writes
 
@@ -73,6 +74,7 @@ class Commands:
         """Follow a rewritten history from now on."""
         session = self._engine.current()
         session.follower.accept(repository, revision)
+        repository = without_credentials(repository)
         event = Event("repository.accepted", self._engine.parts.clock.now(), f"{who} accepted {revision[:12]} of {repository}")
         await session.journal.write(Writes(events=(event,)))
         return Accepted(f"{repository}: {revision[:12]} is followed from now on")

@@ -21,6 +21,7 @@ from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key
+from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
@@ -115,7 +116,7 @@ class Engine:
     async def _lead(self) -> None:
         loaded = await self.parts.store.load()
         if not self._started:
-            event = Event("server.started", self.parts.clock.now(), f"follows {self.parts.repository}")
+            event = Event("server.started", self.parts.clock.now(), f"follows {without_credentials(self.parts.repository)}")
             await self.journal.write(Writes(events=(event,)))
             self._started = True
         session = Session(self.parts, self.journal, loaded)

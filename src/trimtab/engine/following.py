@@ -16,6 +16,7 @@ import msgspec
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Revision
+from trimtab.core.model.text import without_credentials
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Head as Found
 from trimtab.ports.git import Repositories
@@ -110,16 +111,23 @@ class Follower:
     def wake(self, repository: str = "") -> None:
         """Fetch ``repository`` ("" = every one) now."""
         for name, wake in self._wakes.items():
-            if repository in ("", name):
+            if repository in ("", name, without_credentials(name)):
                 wake.set()
 
     def accept(self, repository: str, revision: str) -> None:
         """Take ``revision``, although it does not contain the Revision that is followed now. Raises UserError when it is not what waits."""
-        waiting = [head for head in self._world.heads.values() if head.repository == repository and head.rewritten is not None]
+        waiting = [
+            head
+            for head in self._world.heads.values()
+            if repository in (head.repository, without_credentials(head.repository)) and head.rewritten is not None
+        ]
         matching = [head for head in waiting if head.rewritten and head.rewritten.startswith(revision) and len(revision) >= 7]
         if not matching:
             known = ", ".join(str(head.rewritten) for head in waiting) or "none"
-            raise UserError(f"accept {revision} of {repository}: no such rewritten history waits", remedy=f"Waiting: {known}")
+            raise UserError(
+                f"accept {revision} of {without_credentials(repository)}: no such rewritten history waits",
+                remedy=f"Waiting: {known}",
+            )
         for head in matching:
             self._accepted[head.repository, head.expression] = str(head.rewritten)
         self.wake(repository)
@@ -144,7 +152,7 @@ class Follower:
                     self._wakes[repository].set()
                 return
             except TrimtabError as error:
-                log.info("watch %s: %s", repository, error)
+                log.info("watch %s: %s", without_credentials(repository), error)
             await self._clock.sleep(WATCH_RETRY_SECONDS)
 
     async def _poll(self, repository: str) -> None:
@@ -158,13 +166,13 @@ class Follower:
                     self._lost.set_exception(refused)
                 return
             except TransientError as error:
-                log.warning("follow %s: %s", repository, error)
+                log.warning("follow %s: %s", without_credentials(repository), error)
                 again = True
             except TrimtabError as error:
-                log.error("follow %s: %s", repository, error)
+                log.error("follow %s: %s", without_credentials(repository), error)
                 again = True
             except Exception:
-                log.exception("follow %s", repository)
+                log.exception("follow %s", without_credentials(repository))
                 again = True
             retry = min(retry * 2, self._poll_seconds) if again else RETRY_SECONDS_FIRST
             seconds = retry if again else self._poll_seconds * self._chance.uniform(1 - JITTER, 1 + JITTER)
@@ -214,7 +222,7 @@ class Follower:
             return self._first(head)
         if head.revision is not None and not await self._follows(head, found):
             head.problem = f"the history was rewritten: {found.revision[:12]} does not contain {head.revision[:12]}, which stays"
-            head.remedy = f"Accept it with: trimtab repository accept {head.repository} {found.revision}"
+            head.remedy = f"Accept it with: trimtab repository accept {without_credentials(head.repository)} {found.revision}"
             head.rewritten = found.revision
             return self._first(head)
         return await self._move(head, found)
@@ -245,7 +253,9 @@ class Follower:
         sequence = self._world.sequence + 1
         accepted = self._accepted.get(place) == found.revision
         kind = "repository.accepted" if accepted else "repository.fetched"
-        message = f"{head.expression or 'the default branch'} of {head.repository} is at {found.revision[:12]}"
+        message = (
+            f"{head.expression or 'the default branch'} of {without_credentials(head.repository)} is at {found.revision[:12]}"
+        )
         saved = Saved(*place, found.revision, sequence, found.ref)
         await self._journal.write(
             Writes(
@@ -270,6 +280,7 @@ class Follower:
         rewritten = any(head.rewritten for head in heads) and not failed
         kind = "repository.rewritten" if rewritten else "repository.failed" if trouble else "repository.recovered"
         remedy = next((head.remedy for head in heads if head.remedy), "")
-        message = f"{repository}: {trouble or 'all is well again'}" + (f". {remedy}" if trouble and remedy else "")
-        await self._journal.write(Writes(events=(Event(kind, self._clock.now(), message, data={"repository": repository}),)))
+        called = without_credentials(repository)
+        message = f"{called}: {trouble or 'all is well again'}" + (f". {remedy}" if trouble and remedy else "")
+        await self._journal.write(Writes(events=(Event(kind, self._clock.now(), message, data={"repository": called}),)))
         self._told[repository] = trouble

@@ -19,6 +19,7 @@ _SEQUENCES = re.compile(
 _UNSAFE_CLASS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
 _UNSAFE = re.compile(f"[{_UNSAFE_CLASS}]")
 _UNSAFE_IN_LINE = re.compile(f"[\t\n{_UNSAFE_CLASS}]")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _BREAKS = re.compile(r"[\t\r\n\u2028\u2029]+")
 
 
@@ -37,6 +38,11 @@ def escaped(text: str, *, characters_max: int = 200) -> str:
     """``text`` with each unsafe character as ``\\x1b`` or ``\\u202e``; bytes of a name that are not UTF-8 as ``\\xff``."""
     shown = _UNSAFE_IN_LINE.sub(lambda match: _number(match[0]), text[: characters_max + 1])
     return shown if len(text) <= characters_max else shown[:characters_max] + "…"
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with user and password of every URL in it as ``***``: what a repository is called on the record and to people."""
+    return _CREDENTIALS.sub("***@", text)
 
 
 def is_safe_line(text: str) -> bool:

@@ -12,6 +12,7 @@ from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
+from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import (
     ApplicationDetails,
     ApplicationsView,
@@ -90,7 +91,7 @@ class ApplicationQueries(Reader):
             health=row.health,
             message=row.message,
             project=found[0].spec.project if found else "",
-            repository=session.declarer.repository_of(key),
+            repository=without_credentials(session.declarer.repository_of(key)),
             path=(found[1].path or found[0].spec.source.path) if found else "",
             deployment=DeploymentView.of(slot) if slot is not None else None,
             suspension=SuspensionView(state.suspension.reason, state.suspension.until) if state.suspension else None,
@@ -125,7 +126,7 @@ class ApplicationQueries(Reader):
                     message=health.message,
                     file=manifest.file if manifest is not None else "",
                     line=manifest.line if manifest is not None else 0,
-                    wave=manifest.wave if manifest is not None else 0,
+                    wave=live.waves.get(identity, 0),
                     last_log_line=health.last_log_line,
                     status=mask(there.status) if there is not None else {},
                 )
@@ -164,7 +165,9 @@ def _explain_heads(session: Session, key: Key) -> list[Reason]:
     head = session.declarer.head_of(key)
     if head is None or not head.problem:
         return []
-    return [Reason(head.repository, "not followed", head.problem, head.remedy or "it is tried again by itself")]
+    return [
+        Reason(without_credentials(head.repository), "not followed", head.problem, head.remedy or "it is tried again by itself")
+    ]
 
 
 def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[Reason]:

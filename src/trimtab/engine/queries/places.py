@@ -7,6 +7,7 @@ import msgspec
 from trimtab.core.model.errors import NotFound, TrimtabError
 from trimtab.core.model.health import worst
 from trimtab.core.model.observed import Scope
+from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import (
     DoctorView,
     EnvironmentRow,
@@ -63,7 +64,7 @@ class PlaceQueries(Reader):
         return RepositoriesView(
             [
                 RepositoryRow(
-                    repository=head.repository,
+                    repository=without_credentials(head.repository),
                     revision_expression=head.expression,
                     revision=head.revision or "",
                     seen=head.seen,
