@@ -21,7 +21,7 @@ from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Failed, Outcome, Plan, Step
 from trimtab.ports.clock import Clock
 from trimtab.ports.store import Writes
-from trimtab.ports.target import Target, Targets
+from trimtab.ports.target import Preview, Target, Targets
 
 from .journal import Journal
 from .world import Content, World
@@ -102,7 +102,7 @@ class Hands:
         state = self._world.states.get(key, Reconciliation())
         if state.current is None or state.current.digest != content.digest:
             state = Reconciliation(approved=state.approved)
-        return plan(self._describe(key, content, observed, preview.bodies, state))
+        return plan(self._describe(key, content, target, freshest(observed, preview), preview.bodies, state))
 
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
         observed = await target.observe(Scope(key.environment, self._refs(key, content)))
@@ -110,7 +110,7 @@ class Hands:
         if preview.problems:
             shown = "; ".join(str(problem) for problem in preview.problems[:5])
             return Stumbled(shown, transient=False)
-        return self._describe(key, content, observed, preview.bodies, state)
+        return self._describe(key, content, target, freshest(observed, preview), preview.bodies, state)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -121,6 +121,7 @@ class Hands:
         self,
         key: Key,
         content: Content,
+        target: Target,
         observed: Mapping[Identity, Observed],
         predicted: Mapping[Identity, Body],
         state: Reconciliation,
@@ -141,6 +142,7 @@ class Hands:
             predicted=predicted,
             observed=observed,
             inventory=inventory,
+            waves={manifest.identity: target.wave(manifest) for manifest in content.manifests},
             claims=claims,
             contenders=world.contenders(key, claims),
             suspended=world.suspended(key.environment, owners),
@@ -164,12 +166,12 @@ class Hands:
             if manifest.identity not in held
         }
         live = self._world.live[key]
-        live.plan, live.health, live.looked = made, health, self._clock.now()
+        live.plan, live.health, live.waves, live.looked = made, health, situation.waves, self._clock.now()
         dropped, returned = forgotten(situation), given_back(situation)
         return Looked(
             plan=made,
             health=health,
-            waves={manifest.identity: manifest.wave for manifest in content.manifests},
+            waves=situation.waves,
             dropped=dropped,
             given_back=returned,
             owned=len(situation.inventory.of(key.application)) - len(dropped) - len(returned),
@@ -226,6 +228,14 @@ class Hands:
     def _rebuilt_event(self, environment: str, count: int) -> Event:
         message = f"{count} objects were found on the target that the record had lost"
         return Event("inventory.rebuilt", self._clock.now(), message, environment=environment)
+
+
+def freshest(observed: Mapping[Identity, Observed], preview: Preview) -> Mapping[Identity, Observed]:
+    """What was observed, with what the preview has read anew in its place."""
+    if not preview.observed:
+        return observed
+    merged = {**observed, **preview.observed}
+    return {identity: one for identity, one in merged.items() if one is not None}
 
 
 def _assess(target: Target, manifest: Manifest, observed: Observed | None) -> Health:

@@ -50,6 +50,7 @@ class Live:
 
     plan: Plan | None = None
     health: Mapping[Identity, Health] = field(default_factory=dict)
+    waves: Mapping[Identity, int] = field(default_factory=dict)
     looked: datetime | None = None
 
 

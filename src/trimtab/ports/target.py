@@ -26,10 +26,14 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What the target would store for each Manifest, in the shape of `Observed.body`, and what it would refuse."""
+    """What the target would store for each Manifest, in the shape of `Observed.body`, and what it would refuse.
+
+    ``observed`` are objects that were read anew for it, and take the place of what `observe` answered before (None: not there).
+    """
 
     bodies: Mapping[Identity, Body]
     problems: tuple[Problem, ...] = ()
+    observed: Mapping[Identity, Observed | None] = {}
 
 
 class Target(Protocol):
@@ -57,6 +61,10 @@ class Target(Protocol):
         """Yields the Key of an Application of this Environment of which something moved. May repeat itself; may miss things (a slow
         full look backs it up); ends only when cancelled.
         """
+        ...
+
+    def wave(self, manifest: Manifest) -> int:
+        """Pure: in which wave an object is applied, ascending; its annotation where there is one, else what its kind calls for."""
         ...
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:

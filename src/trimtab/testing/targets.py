@@ -111,6 +111,9 @@ class FakeTarget:
                 await self._before("watch")
                 yield key
 
+    def wave(self, manifest: Manifest) -> int:
+        return manifest.wave
+
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         trouble = observed.status.get("trouble", "")
         if trouble:

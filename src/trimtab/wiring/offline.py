@@ -114,6 +114,7 @@ async def _plan_of(
         desired=one.manifests,
         predicted=preview.bodies,
         observed={**owned, **named},
+        waves={manifest.identity: target.wave(manifest) for manifest in one.manifests},
         inventory=Inventory(_entries(owned, one.key.environment)),
         claims=_claims(one),
         budget=environment.spec.removal,

@@ -57,7 +57,7 @@ class Situation:
     """All that a plan is made from.
 
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
-    application owns. ``claims`` says which applications of the environment want an object, now or at a Revision that waits;
+    application owns. ``waves`` is the target's word on when each is applied. ``claims`` says which applications of the environment want an object, now or at a Revision that waits;
     ``contenders`` which of them want it at their newest Revision, where several do or did. ``suspended`` are applications that must not be touched.
     ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
@@ -70,6 +70,7 @@ class Situation:
     predicted: Mapping[Identity, Body]
     observed: Mapping[Identity, Observed]
     inventory: Inventory
+    waves: Mapping[Identity, int] = field(default_factory=dict)
     claims: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
     contenders: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
     suspended: frozenset[str] = frozenset()
@@ -83,6 +84,9 @@ class Situation:
     adopt: bool = False
     approved: frozenset[str] = frozenset()
 
+    def wave(self, manifest: Manifest) -> int:
+        return self.waves.get(manifest.identity, manifest.wave)
+
     @property
     def owner(self) -> Owner:
         return Owner(self.installation, self.key.environment, self.key.application)
@@ -92,7 +96,7 @@ def plan(situation: Situation) -> Plan:
     """What to do, in order: waves ascending for what Git wants, then removals with waves descending."""
     steps: list[Step] = []
     holds: list[Hold] = []
-    for manifest in sorted(situation.desired, key=lambda wanted: (wanted.wave, wanted.identity)):
+    for manifest in sorted(situation.desired, key=lambda wanted: (situation.wave(wanted), wanted.identity)):
         decided = _want(situation, manifest)
         if isinstance(decided, Step):
             steps.append(decided)
@@ -185,7 +189,7 @@ def _step(situation: Situation, action: Action, manifest: Manifest, observed: Ob
         ref=manifest.ref,
         application=situation.key.application,
         environment=situation.key.environment,
-        wave=manifest.wave,
+        wave=situation.wave(manifest),
         changes=changes(before, after, ignored),
         manifest=manifest,
         uid=observed.uid if observed is not None else "",

@@ -20,8 +20,6 @@ Body = dict[str, Any]
 """A JSON object: str, int, float, bool, None, list and dict only."""
 
 WAVE_ANNOTATIONS = ("trimtab.dev/wave", "argocd.argoproj.io/sync-wave")
-WAVES = {"before": -1, "after": 1}
-DEFAULT_WHEN = {"Task": "before"}
 ADOPT_ANNOTATION = "trimtab.dev/adopt"
 KEEP_ANNOTATIONS = {"trimtab.dev/prune": "disabled", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
 CONTENT_FIELDS = ("tree", "file")
@@ -56,17 +54,14 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
         return found if isinstance(found, dict) else {}
 
     @cached_property
-    def wave(self) -> int:
-        """Stages are taken in ascending order; 0 where nothing is said. The renderer has checked that it is a number.
+    def annotated_wave(self) -> int | None:
+        """The wave that an annotation names, None where none does. The renderer has checked that it is a number."""
+        return next((int(self.annotations[name]) for name in WAVE_ANNOTATIONS if name in self.annotations), None)
 
-        An object of ours may say `spec.when` instead: `before` the rest or `after` it.
-        """
-        for name in WAVE_ANNOTATIONS:
-            if name in self.annotations:
-                return int(self.annotations[name])
-        spec = self.body.get("spec") if self.ref.group.endswith("trimtab.dev") else None
-        when = spec.get("when", DEFAULT_WHEN.get(self.ref.kind)) if isinstance(spec, dict) else None
-        return WAVES.get(when, 0) if isinstance(when, str) else 0
+    @property
+    def wave(self) -> int:
+        """The annotated wave, or 0. What a target makes of a kind without an annotation, `Target.wave` says."""
+        return self.annotated_wave or 0
 
     @property
     def adopts(self) -> bool:

@@ -31,6 +31,7 @@ from .fileobjects import FileObjects
 from .host import Found, Host
 from .kinds import Document, File, HostSettings, Task
 from .logs import lines_of
+from .order import wave
 from .parse import body, parse
 from .processes import Processes
 from .records import ObjectRecord
@@ -236,6 +237,9 @@ class HostTarget:
                 yield Key(self.name, await watcher.next())
         finally:
             self._watchers.discard(watcher)
+
+    def wave(self, manifest: Manifest) -> int:
+        return wave(manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return health.assess(observed, manifest)
