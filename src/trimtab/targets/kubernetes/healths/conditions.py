@@ -41,15 +41,75 @@ DONE = re.compile(r"(available|complete|completed|succeeded|successful|ready|dep
 """Reasons of a `Progressing` that is true because the last step of it was taken (Deployments say NewReplicaSetAvailable)."""
 
 WELL_WORDS = frozenset(
-    "ready running active available bound healthy ok online operational succeeded success successful complete completed "
-    "deployed installed enabled established synced created valid green up".split()
+    [
+        "ready",
+        "running",
+        "active",
+        "available",
+        "bound",
+        "healthy",
+        "ok",
+        "online",
+        "operational",
+        "succeeded",
+        "success",
+        "successful",
+        "complete",
+        "completed",
+        "deployed",
+        "installed",
+        "enabled",
+        "established",
+        "synced",
+        "created",
+        "valid",
+        "green",
+        "up",
+    ]
 )
 BUSY_WORDS = frozenset(
-    "pending creating initializing provisioning progressing inprogress in-progress updating upgrading deploying installing "
-    "starting bootstrapping configuring scaling restarting reconciling waiting new notready processing stopping yellow".split()
+    [
+        "pending",
+        "creating",
+        "initializing",
+        "provisioning",
+        "progressing",
+        "inprogress",
+        "in-progress",
+        "updating",
+        "upgrading",
+        "deploying",
+        "installing",
+        "starting",
+        "bootstrapping",
+        "configuring",
+        "scaling",
+        "restarting",
+        "reconciling",
+        "waiting",
+        "new",
+        "notready",
+        "processing",
+        "stopping",
+        "yellow",
+    ]
 )
 ILL_WORDS = frozenset(
-    "failed failure error errored degraded invalid unhealthy unavailable crashed lost rejected red fault".split()
+    [
+        "failed",
+        "failure",
+        "error",
+        "errored",
+        "degraded",
+        "invalid",
+        "unhealthy",
+        "unavailable",
+        "crashed",
+        "lost",
+        "rejected",
+        "red",
+        "fault",
+    ]
 )
 PAUSED_WORDS = frozenset(("paused", "suspended", "stopped", "hibernated"))
 WORDS = ("phase", "state", "health", "status")
