@@ -242,7 +242,9 @@ class Served:
         """`settled`, and all of it is healthy, or gone where Git no longer declares it."""
         view = self.settled(commit, seconds)
         unwell = [one for one in view["deployments"] if not _well(one)]
-        assert (unwell, view["errors"]) == ([], []), self.logged()[-3000:]
+        assert (unwell, view["errors"]) == ([], []), (
+            f"{commit} is not healthy: {unwell} {view['errors']}\n{self.logged()[-3000:]}"
+        )
         return view
 
     def instances(self, application: str, name: str, environment: str = "") -> list[dict[str, Any]]:
