@@ -19,7 +19,7 @@ help: ## show this list
 	@echo 'PYTHON=/path/to/python chooses the interpreter (3.11 or later).'
 
 demo: run-environment ## the whole loop on this machine in under a minute (KEEP=1 leaves it running)
-	@$(BIN)/trimtab demo
+	@$(BIN)/trimtab demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: lint ## all checks, then all tests (PYTEST="-k name" narrows the tests)
 	$(call heading,tests: pytest)

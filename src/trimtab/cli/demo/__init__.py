@@ -4,6 +4,7 @@ command.py   where it is made, how it ends
 story.py     the acts, in the order in which they are played
 checks.py    what was claimed, and whether it was true
 stage.py     the repository, the server, and every command that is run
+running.py   the shop as it runs: where the story looks
 shop.py      writes the sample repository from the files in shop/
 customers.py visits the shop, all the time
 screen.py    how it looks

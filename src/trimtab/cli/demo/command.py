@@ -56,20 +56,30 @@ def play(
     """Play the demo and clean up after it. Raises KeyboardInterrupt, after cleaning up, when it is told to end."""
     screen = Screen(silent=silent)
     checks = Checks(screen, patience_seconds=patience_seconds)
+    named = directory is not None
     with _told_to_end():
-        place = Path(tempfile.mkdtemp(prefix="trimtab-demo-")) if directory is None else directory.absolute()
-        stage = Stage(place, screen)
-        true = False
+        stage = Stage(directory.absolute() if directory else Path(tempfile.mkdtemp(prefix="trimtab-demo-")), screen)
+        true, left = False, list[str]()
         try:
             true = _played(Story(stage, screen, checks, meddle), checks)
+        except KeyboardInterrupt:
+            screen.blank()
+            screen.say("Interrupted. Everything that was started is ended now.")
+            raise
         finally:
-            kept = keep and true
-            left = [] if kept else _ended(stage, named=directory is not None)
-        if left:
-            true = False
-            screen.cross("everything that it started has ended", "; ".join(left))
-    _farewell(screen, stage, kept=kept, named=directory is not None, true=true)
-    return DemoView(true and not left, round(screen.seconds, 1), str(place) if kept or directory else "", checks.done)
+            if keep and true:
+                stage.leave()
+            else:
+                left = _ended(stage, named=named)
+    if left:
+        checks.untrue(Untrue("everything that was started has ended", "; ".join(left)))
+        screen.cross(checks.done[-1].claim, checks.done[-1].measured)
+    elif keep and true:
+        _try_it(screen, stage)
+    else:
+        _farewell(screen, stage, named=named, true=true)
+    stays = named or (keep and true) or bool(left)
+    return DemoView(true and not left, round(screen.seconds, 1), str(stage.directory) if stays else "", checks.done)
 
 
 def _played(story: Story, checks: Checks) -> bool:
@@ -94,7 +104,8 @@ def _ended(stage: Stage, *, named: bool) -> list[str]:
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDING)}
     try:
         left = stage.close()
-        if not named:
+        # What could not be ended can be ended by hand, as long as its data directory is there.
+        if not named and not left:
             stage.remove()
         return left
     finally:
@@ -102,13 +113,14 @@ def _ended(stage: Stage, *, named: bool) -> list[str]:
             signal.signal(number, handler)
 
 
-def _farewell(screen: Screen, stage: Stage, *, kept: bool, named: bool, true: bool) -> None:
+def _farewell(screen: Screen, stage: Stage, *, named: bool, true: bool) -> None:
     screen.blank()
-    if not kept:
-        screen.say(f"Everything that ran has ended. {f'{stage.directory} stays.' if named else 'Its directory is removed.'}")
-        if true:
-            screen.say("To play with it: trimtab demo --keep, or KEEP=1 make demo.")
-        return
+    screen.say(f"Everything that ran has ended. {f'{stage.directory} stays.' if named else 'Its directory is removed.'}")
+    if true:
+        screen.say("To play with it: trimtab demo --keep, or KEEP=1 make demo.")
+
+
+def _try_it(screen: Screen, stage: Stage) -> None:
     data = shlex.quote(str(stage.data))
     screen.heading("It goes on running. Try it yourself:")
     screen.pairs(

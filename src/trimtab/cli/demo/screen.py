@@ -70,12 +70,12 @@ class Screen:
             self._line("    ", self._styled(part, bold=True))
         self._typed = True
 
-    def output(self, text: str, *, lines_max: int = 12, wrap: bool = False) -> None:
-        """What a command has printed. A line that is too long is cut, or wrapped."""
+    def output(self, text: str, *, lines_max: int = 12, wrap: bool = False, words: bool = True) -> None:
+        """What a command has printed. A line that is too long is cut, or wrapped. ``words`` gives colours to phases."""
         lines = [line.rstrip() for line in printable(text).split("\n") if line.strip()]
         for line in lines[:lines_max]:
             for part in self._wrapped(line) if wrap else [self.cut(line, self.width - 4)]:
-                self._line("    ", self._worded(part))
+                self._line("    ", self._worded(part) if words else part)
         if len(lines) > lines_max:
             self._line(self._styled(f"    {self._signs['more']} and {len(lines) - lines_max} more lines", fg=QUIET))
 

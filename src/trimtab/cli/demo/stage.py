@@ -108,19 +108,27 @@ class Stage:
 
     def ask(self, *arguments: str) -> Any:
         """What `trimtab … --output json` answers, whatever the exit code. None where it answers nothing."""
-        done = subprocess.run(
-            [*TRIMTAB, *arguments, "--output", "json"],
-            cwd=self.repository,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS_MAX,
-            check=False,
-        )
+        command = [*TRIMTAB, *arguments, "--output", "json"]
         try:
+            done = subprocess.run(
+                command,
+                cwd=self.repository,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=COMMAND_SECONDS_MAX,
+                check=False,
+            )
             return json.loads(done.stdout)
-        except ValueError:
+        except (ValueError, subprocess.TimeoutExpired):
             return None
+
+    def part(self, name: str, *arguments: str) -> Any:
+        """The part of that name of what `trimtab …` answers. Raises Untrue where there is none."""
+        answer = self.ask(*arguments)
+        if not isinstance(answer, dict) or name not in answer:
+            raise Untrue(f"`{typed('trimtab', *arguments)}` answers", f"{answer}")
+        return answer[name]
 
     def head(self) -> str:
         return self.git("rev-parse", "HEAD", shown=False).strip()
@@ -139,20 +147,29 @@ class Stage:
             return []
         pids = self.pids()
         wrong = []
-        try:
-            self._run([*TRIMTAB, "down", "--data", str(self.data)], (0,), "trimtab down", session=True)
-        except Untrue as error:
-            wrong.append(str(error))
+        self._server.terminate()
         try:
             self._server.wait(END_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
-            wrong.append("the server did not end by itself and was killed")
+            wrong.append(f"the server did not end within {END_SECONDS_MAX:g} s and was killed")
+        # A server that was interrupted while it started may not have got as far as to have a data directory.
+        if (self.data / "installation").exists():
+            try:
+                self._run([*TRIMTAB, "down"], (0,), "trimtab down", session=True)
+            except Untrue as error:
+                wrong.append(str(error))
         end = time.monotonic() + END_SECONDS_MAX
-        while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < end:
+        while (left := [pid for pid in pids if exists(pid)]) and time.monotonic() < end:
             time.sleep(0.02)
         return [*wrong, *(f"process {pid} still runs" for pid in left)]
+
+    def leave(self) -> None:
+        """Let the server go on without us."""
+        if self._server is not None:
+            # Nobody waits for it any more; Python would warn of a child that is forgotten.
+            self._server.returncode = 0
 
     def remove(self) -> None:
         """Remove the directory, also what was made read-only in it."""
@@ -163,10 +180,8 @@ class Stage:
 
     def pids(self) -> list[int]:
         """Every process of the shop that runs now."""
-        found = self.ask("app", "show", "shop")
-        if not found or "applications" not in found:
-            return []
-        objects = [one for application in found["applications"] for one in application["objects"]]
+        found = self.ask("app", "show", "shop") or {}
+        objects = [one for application in found.get("applications", []) for one in application["objects"]]
         return [live["pid"] for one in objects for live in one["status"].get("instances", []) if live["pid"]]
 
     def _run(
@@ -221,7 +236,7 @@ def _environment(data: Path) -> dict[str, str]:
     return kept | own
 
 
-def _runs(pid: int) -> bool:
+def exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

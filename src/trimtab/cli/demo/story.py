@@ -4,21 +4,22 @@ over HTTP, at processes and files, and in the JSON that `trimtab` prints.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
-from trimtab.cli.demo import shop
-from trimtab.cli.demo.checks import Checks, Untrue, milliseconds
-from trimtab.cli.demo.customers import Customers, Visit, visit
+from trimtab.cli.demo.checks import Checks, milliseconds
+from trimtab.cli.demo.customers import Customers
+from trimtab.cli.demo.running import RunningShop
 from trimtab.cli.demo.screen import Screen
-from trimtab.cli.demo.stage import Stage
+from trimtab.cli.demo.shop import ENVIRONMENTS, OBJECTS, PRICES, release
+from trimtab.cli.demo.stage import Stage, exists
 from trimtab.cli.output import short
+from trimtab.cli.times import parse_time
 
-STAGING, PRODUCTION = shop.ENVIRONMENTS
+STAGING, PRODUCTION = ENVIRONMENTS
 WAIT = ("--wait", "healthy", "--timeout", "60s")
 
 Meddle = Callable[[str], None]
@@ -35,7 +36,7 @@ class Story:
         self.screen = screen
         self.checks = checks
         self.meddle = meddle
-        self.addresses: dict[str, str] = {}
+        self.shop = RunningShop(stage)
         self.commits: dict[str, str] = {}
         self.committed = 0.0
 
@@ -44,7 +45,7 @@ class Story:
         self.begin()
         self.goes_live()
         self.kept_so()
-        with Customers(list(self.addresses.values())) as customers:
+        with Customers([self.shop.address(environment) for environment in ENVIRONMENTS]) as customers:
             self.bad_release(customers)
             self.fix(customers)
             self.emptied(customers)
@@ -62,15 +63,14 @@ class Story:
         self.stage.make()
         self.stage.serve()
         self.screen.command("cat .trimtab/shop.yaml")
-        self.screen.output((self.stage.repository / ".trimtab" / "shop.yaml").read_text())
+        self.screen.output((self.stage.repository / ".trimtab" / "shop.yaml").read_text(), words=False)
         self.stage.git("add", ".")
         self.commit("the shop", "-m", "Open the shop")
         self.stage.trimtab("status", "HEAD", *WAIT, wrap=True)
-        for environment in shop.ENVIRONMENTS:
-            self.addresses[environment] = self.address(environment)
+        for environment in ENVIRONMENTS:
             self.browse(environment)
-            text = self.visit(environment).text
-            self.checks.check(f"{environment} is open", "release 1" in text, seen=text, measured=self.addresses[environment])
+            text = self.shop.visit(environment).text
+            self.checks.check(f"{environment} is open", "release 1" in text, seen=text, measured=self.shop.address(environment))
 
     # --- 2
 
@@ -87,13 +87,12 @@ class Story:
             self.serves(environment, "release 2", claim)
             self.checks.check(claim, True, measured=f"{milliseconds(time.monotonic() - self.committed)} after the commit")
         self.stage.trimtab("status", "HEAD", *WAIT, wrap=True)
-        found = self.deployments("HEAD")
-        staging, production = found[STAGING], found[PRODUCTION]
+        staging, production = (self.shop.deployment("HEAD", environment) for environment in ENVIRONMENTS)
         self.checks.check(
             "both run the same commit, production after staging",
             staging["revision"] == production["revision"] == self.commits["release 2"]
-            and staging["since"] <= production["since"],
-            seen=found,
+            and parse_time(staging["since"]) <= parse_time(production["since"]),
+            seen=(staging, production),
             measured=short(self.commits["release 2"]),
         )
 
@@ -109,21 +108,21 @@ class Story:
         self.edited()
 
     def killed(self) -> None:
-        before = self.pids("web")
-        pid = self.visit(PRODUCTION).pid
+        before = self.shop.pids(PRODUCTION, "web")
+        pid = self.shop.visit(PRODUCTION).pid
         self.checks.require("Trimtab runs the process that answers", pid in before, seen=f"{pid} is not among {before}")
         self.screen.command(f"kill -9 {pid}")
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
         new = self.checks.wait(
-            "a killed process runs again", lambda: self.visit(PRODUCTION).pid, lambda found: found not in (0, *before)
+            "a killed process runs again", lambda: self.shop.visit(PRODUCTION).pid, lambda found: found not in (0, *before)
         )
         measured = f"serves {milliseconds(time.monotonic() - began)} later"
-        self.checks.check(f"process {pid} is gone, and {new} took its place", not _exists(pid), seen=pid, measured=measured)
+        self.checks.check(f"process {pid} is gone, and {new} took its place", not exists(pid), seen=pid, measured=measured)
 
     def edited(self) -> None:
-        prices = self.stage.directory / PRODUCTION / shop.PRICES
-        wanted = (self.stage.repository / shop.PRICES).read_bytes()
+        prices = self.stage.directory / PRODUCTION / PRICES
+        wanted = (self.stage.repository / PRICES).read_bytes()
         self.meddle("before the price list is edited")
         self.screen.command(f"""echo '{{"coffee": 0.01}}' > {os.path.relpath(prices, self.stage.repository)}""")
         prices.write_text('{"coffee": 0.01}\n')
@@ -131,9 +130,9 @@ class Story:
         self.checks.wait("an edited file is put back", prices.read_bytes, lambda found: found == wanted)
         measured = f"{milliseconds(time.monotonic() - began)} later"
         self.checks.check("the price list is what Git says again", True, measured=measured)
-        text = self.visit(PRODUCTION).text
+        text = self.shop.visit(PRODUCTION).text
         self.checks.check("coffee is not given away", "coffee 4.20" in text, seen=text, measured="4.20")
-        self.checks.wait("the healed drift is on the record", self.drifts, bool)
+        self.checks.wait("the healed drift is on the record", lambda: self.shop.drifts(PRODUCTION), bool)
         self.stage.trimtab("events", "--kind", "drift.healed", "--environment", PRODUCTION)
 
     # --- 4
@@ -156,7 +155,7 @@ class Story:
         self.checks.check(
             "production waits for staging, and was never touched", found[PRODUCTION]["phase"] == "pending", seen=found
         )
-        for environment in shop.ENVIRONMENTS:
+        for environment in ENVIRONMENTS:
             self.browse(environment)
         self.only_release_2(customers)
 
@@ -176,29 +175,31 @@ class Story:
             "A commit that would remove everything is held",
             "Somebody tidies up, and with one commit nothing is left of production. That is rarely meant, so a person is asked first.",
         )
-        before = self.pids("web", "api")
+        before = self.shop.pids(PRODUCTION, "web", "api")
         self.stage.git("rm", "-r", "--quiet", PRODUCTION)
         self.commit("the empty directory", "-m", "Tidy up")
         self.meddle("production is emptied")
         found = self.until("the removal is held", "HEAD", PRODUCTION, "held", customers)
         self.stage.trimtab("status", "HEAD", codes=(3,), wrap=True)
-        self.stage.trimtab("app", "plan", "shop", "--environment", PRODUCTION, codes=(3,))
-        plan = self.stage.ask("app", "plan", "shop", "--environment", PRODUCTION)
-        held = sorted(hold["object"]["name"] for hold in plan["holds"] if hold["object"])
-        all_held = held == sorted(shop.OBJECTS) and not plan["steps"]
-        self.checks.check("all objects of production are held", all_held, seen=plan, measured=f"{len(held)} of {len(held)}")
-        approvable = plan["hash"].startswith("sha256:") and {hold["hash"] for hold in plan["holds"]} == {plan["hash"]}
-        self.checks.check(
-            "only approving that very plan, or a commit, lifts it", approvable, seen=plan, measured=plan["hash"][:14]
-        )
-        self.checks.check("what runs in production is untouched", self.pids("web", "api") == before, seen=found)
+        self.held()
+        self.checks.check("what runs in production is untouched", self.shop.pids(PRODUCTION, "web", "api") == before, seen=found)
         self.revert("production is back")
         self.stage.trimtab("status", "HEAD", *WAIT, wrap=True)
         self.healthy_everywhere()
-        self.checks.check(
-            "nothing was removed", self.pids("web", "api") == before, seen=before, measured=f"{len(before)} processes"
-        )
+        after = self.shop.pids(PRODUCTION, "web", "api")
+        self.checks.check("nothing was removed", after == before, seen=after, measured=f"{len(after)} processes as before")
         self.only_release_2(customers)
+
+    def held(self) -> None:
+        shown = self.stage.trimtab("app", "plan", "shop", "--environment", PRODUCTION, codes=(3,))
+        holds = self.stage.part("holds", "app", "plan", "shop", "--environment", PRODUCTION)
+        names = sorted(hold["object"]["name"] for hold in holds if hold["object"])
+        measured = f"{len(names)} of {len(OBJECTS)}"
+        self.checks.check("all objects of production are held", names == sorted(OBJECTS), seen=holds, measured=measured)
+        hashes = {hold["hash"] for hold in holds}
+        approvable = len(hashes) == 1 and f"plan {holds[0]['hash']}" in shown
+        measured = holds[0]["hash"][:14]
+        self.checks.check("only approving that very plan, or a commit, lifts it", approvable, seen=holds, measured=measured)
 
     # --- 7
 
@@ -219,7 +220,7 @@ class Story:
         self.screen.act("Where is my commit?", "The question of whoever wrote it, answered for any commit, at any time.")
         commit = short(self.commits["release 3"])
         self.stage.trimtab("status", commit, wrap=True)
-        found = self.deployments(commit)[STAGING]
+        found = self.shop.deployment(commit, STAGING)
         by = short(found["supersededBy"])
         claim = "release 3 was taken back in staging, by the revert"
         self.checks.check(claim, (found["phase"], by) == ("reverted", short(self.commits["the fix"])), seen=found, measured=by)
@@ -228,8 +229,8 @@ class Story:
 
     # --- what the acts share
 
-    def edit(self, release: int, *, needs: str = "") -> None:
-        shop.release(self.stage.repository, release, needs=needs)
+    def edit(self, number: int, *, needs: str = "") -> None:
+        release(self.stage.repository, number, needs=needs)
         self.screen.command("git diff --unified=0")
         text = self.stage.git("diff", "--unified=0", shown=False, lines=100)
         changed = [line for line in text.splitlines() if line.startswith(("+", "-")) and not line.startswith(("+++", "---"))]
@@ -245,13 +246,8 @@ class Story:
         self.commits[name] = self.stage.head()
 
     def healthy_everywhere(self) -> None:
-        found = self.deployments("HEAD")
-        phases = {environment: found[environment]["phase"] for environment in shop.ENVIRONMENTS}
-        self.checks.check(
-            "staging and production are healthy",
-            set(phases.values()) == {"healthy"},
-            seen=phases,
-        )
+        phases = {environment: self.shop.deployment("HEAD", environment)["phase"] for environment in ENVIRONMENTS}
+        self.checks.check("staging and production are healthy", set(phases.values()) == {"healthy"}, seen=phases)
 
     def only_release_2(self, customers: Customers) -> None:
         strange = sorted(text for text in customers.said if "release 2" not in text)
@@ -264,65 +260,23 @@ class Story:
         )
 
     def serves(self, environment: str, text: str, claim: str) -> None:
-        self.checks.wait(claim, lambda: self.visit(environment).text, lambda found: text in found)
+        self.checks.wait(claim, lambda: self.shop.visit(environment).text, lambda found: text in found)
 
     def until(self, claim: str, commit: str, environment: str, phase: str, customers: Customers) -> dict[str, Any]:
         """Look at the status until ``environment`` is in ``phase``; customers are counted on the screen meanwhile."""
 
         def look() -> dict[str, Any]:
             self.screen.progress(customers.told())
-            return self.deployments(commit)
+            return self.shop.deployments(commit)
 
         found = self.checks.wait(claim, look, lambda found: environment in found and found[environment]["phase"] == phase)
         self.screen.progress("")
         return found
 
     def browse(self, environment: str) -> None:
-        self.screen.command(f"curl {self.addresses[environment]}")
-        self.screen.output(self.visit(environment).text)
-
-    def visit(self, environment: str) -> Visit:
-        try:
-            return visit(self.addresses[environment])
-        except OSError as error:
-            raise Untrue(f"{environment} answers", str(error)) from error
-
-    def deployments(self, commit: str) -> dict[str, Any]:
-        """The Deployments of the shop at ``commit``, by Environment; empty while the commit has not been seen."""
-        view = self.stage.ask("status", commit) or {}
-        return {one["environment"]: one for one in view.get("deployments", []) if one["application"] == "shop"}
-
-    def address(self, environment: str) -> str:
-        return str(self.status(environment, "web")["addresses"]["http"])
-
-    def pids(self, *names: str) -> set[int]:
-        """Of these processes in production."""
-        return {live["pid"] for name in names for live in self.status(PRODUCTION, name)["instances"] if live["pid"]}
-
-    def status(self, environment: str, name: str) -> Any:
-        found = self.stage.ask("app", "show", "shop", "--environment", environment)
-        [application] = found["applications"]
-        return next(one["status"] for one in application["objects"] if one["object"]["name"] == name)
+        self.screen.command(f"curl {self.shop.address(environment)}")
+        self.screen.output(self.shop.visit(environment).text)
 
     def noted(self, name: str, environment: str, phase: str) -> None:
         claim = f"the note of {name} says that it was {phase} in {environment}"
-        self.checks.wait(claim, lambda: self.notes(name), lambda found: (environment, phase) in found)
-
-    def drifts(self) -> Any:
-        return self.stage.ask("events", "--kind", "drift.healed", "--environment", PRODUCTION)
-
-    def notes(self, name: str) -> set[tuple[str, str]]:
-        """Environment and phase of each line of the note on a commit."""
-        text = self.stage.git("log", "-1", "--notes=trimtab", "--format=%N", self.commits[name], shown=False)
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return {(line["environment"], line["phase"]) for line in lines}
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        self.checks.wait(claim, lambda: self.shop.notes(self.commits[name]), lambda found: (environment, phase) in found)
