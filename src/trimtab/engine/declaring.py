@@ -125,6 +125,10 @@ class Declarer:
         """Render ``key`` at the next look, whatever its inputs say."""
         self._again[key] = None
 
+    def tries_again(self, key: Key) -> bool:
+        """True while ``key`` is rendered anew without a commit, because what went wrong may pass."""
+        return key in self._again
+
     async def _configure(self) -> None:
         head = self._world.heads[self.home]
         assert head.revision is not None, "its head moved"

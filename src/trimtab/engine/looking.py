@@ -107,6 +107,7 @@ class Hands:
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
         observed = await target.observe(Scope(key.environment, self._refs(key, content)))
         preview = await target.preview(content.manifests)
+        self._world.live[key].refused = tuple(preview.problems)
         if preview.problems:
             shown = "; ".join(str(problem) for problem in preview.problems[:5])
             return Stumbled(shown, transient=False)

@@ -46,12 +46,13 @@ class Offer:
 
 @dataclass
 class Live:
-    """What was seen of one Key when it was last looked at."""
+    """What was seen of one Key when it was last looked at. ``refused`` is what the target says is wrong in the content itself."""
 
     plan: Plan | None = None
     health: Mapping[Identity, Health] = field(default_factory=dict)
     waves: Mapping[Identity, int] = field(default_factory=dict)
     looked: datetime | None = None
+    refused: tuple[Problem, ...] = ()
 
 
 @dataclass

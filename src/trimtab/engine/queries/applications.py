@@ -30,7 +30,7 @@ from trimtab.engine.commands import keys
 from trimtab.engine.engine import Session
 from trimtab.engine.world import GONE, Content
 
-from .reader import LIMIT_MAX, WELL, Reader, errors_of, row_of
+from .reader import LIMIT_MAX, WELL, Reader, errors_of, problems_of, row_of
 
 
 class ApplicationQueries(Reader):
@@ -98,7 +98,7 @@ class ApplicationQueries(Reader):
             objects=await self._objects(session, key),
             holds=PlanView.of([made], [], combined="").holds if made is not None else [],
             plan_hash=made.hash if made is not None else "",
-            errors=errors_of(session.world.problems.get(key, ())),
+            errors=errors_of(problems_of(session, key)),
             next_try=self._engine.parts.clock.now() + timedelta(seconds=seconds) if seconds is not None else None,
         )
 
@@ -173,7 +173,7 @@ def _explain_heads(session: Session, key: Key) -> list[Reason]:
 def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
     reasons = [
         Reason(str(key), "not rendered", str(problem), "what runs stays; a commit that mends it")
-        for problem in session.world.problems.get(key, ())
+        for problem in problems_of(session, key)
     ]
     if state.pending is not None and state.pending.phase == Phase.PENDING:
         what = f"revision {state.pending.revision[:12]}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Problem
@@ -28,7 +30,7 @@ class Reader:
 
 def row_of(session: Session, key: Key) -> ApplicationRow:
     state = session.world.states.get(key, Reconciliation())
-    problems = session.world.problems.get(key, ())
+    problems = problems_of(session, key)
     slot = state.pending if state.pending is not None and state.pending.phase == Phase.FAILED else state.current or state.pending
     return ApplicationRow(
         name=key.application,
@@ -72,6 +74,16 @@ def message_of(state: Reconciliation, slot: Deployment | None) -> str:
     if state.pending is not None and state.pending.message:
         return state.pending.message
     return (slot.message if slot is not None else "") or state.health.message
+
+
+def problems_of(session: Session, key: Key) -> list[Problem]:
+    """What is wrong in what Git wants of ``key``; what stands in no file of its own is told where the Application is declared."""
+    origin = session.world.configuration.origins.get(f"Application/{key.application}")
+    live = session.world.live.get(key)
+    found = [*session.world.problems.get(key, ()), *(live.refused if live is not None else ())]
+    if origin is None:
+        return found
+    return [one if one.file else msgspec.structs.replace(one, file=origin.file, line=origin.line) for one in found]
 
 
 def errors_of(problems: Iterable[Problem]) -> list[ProblemView]:

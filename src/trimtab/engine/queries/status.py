@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from trimtab.core.model.deployment import ENDED, Phase, moving
 from trimtab.core.model.errors import NotFound, Problem, TransientError, UserError
-from trimtab.core.model.names import Revision
+from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.views import (
     DeploymentView,
     StatusView,
@@ -15,11 +15,11 @@ from trimtab.core.model.views import (
 from trimtab.engine.engine import Engine, Session
 from trimtab.ports.store import Seen
 
-from .reader import WELL, Reader, errors_of
+from .reader import WELL, Reader, errors_of, problems_of
 
 SEEN_SEARCHED_MAX = 500
 FAILED_FOR_GOOD_SECONDS = 5.0
-"""`wait_status` gives up on a Deployment that has been failed for so long."""
+"""`wait_status` gives up on a Deployment that has been failed for so long, and at once where only a commit helps."""
 
 
 class StatusQueries(Reader):
@@ -65,8 +65,12 @@ class StatusQueries(Reader):
         failed = [one for one in mine if one.phase == Phase.FAILED]
         if failed:
             lasting = self._engine.parts.clock.now() - timedelta(seconds=FAILED_FOR_GOOD_SECONDS)
-            return any(one.since <= lasting for one in failed)
+            return any(one.since <= lasting or self._only_a_commit_helps(one) for one in failed)
         return all(one.phase in (Phase.PENDING, Phase.HELD, *ENDED) or one.health in WELL for one in mine)
+
+    def _only_a_commit_helps(self, failed: DeploymentView) -> bool:
+        session, key = self._engine.current(), Key(failed.environment, failed.application)
+        return bool(problems_of(session, key)) and not session.declarer.tries_again(key)
 
     async def _seen(self, session: Session, commit: str) -> tuple[Revision, Seen | None]:
         """The commit's full id, and the first Revision seen at a head that contains it."""
@@ -141,6 +145,6 @@ def _head_problems(session: Session) -> list[Problem]:
 
 def _all_problems(session: Session) -> list[Problem]:
     seen = dict.fromkeys(session.world.configuration.problems)
-    for key in sorted(session.world.problems):
-        seen |= dict.fromkeys(session.world.problems[key])
+    for key in sorted(session.world.problems.keys() | session.world.states.keys()):
+        seen |= dict.fromkeys(problems_of(session, key))
     return list(seen)
