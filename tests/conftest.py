@@ -24,7 +24,7 @@ settings.register_profile("ci", deadline=None, derandomize=True, suppress_health
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-LATER = ("bench", "contract", "simulation", "e2e")
+LATER = ("bench", "contract", "simulation", "e2e", "kubernetes")
 """Folders whose tests run after all others, in this order: a broken unit shows first."""
 
 

@@ -25,6 +25,7 @@ const (
 	adminToken      = "admin-token"
 	nobodyToken     = "nobody-token"
 	componentsToken = "components-token"
+	issuer          = "https://kubernetes.default.svc"
 	etcdSocket      = "etcd.sock:0" // etcd wants an address to have a port, also where it is the name of a file
 	peersSocket     = "peers.sock:0"
 )
@@ -123,7 +124,7 @@ func (made *layout) flags() map[string][]string {
 			"--client-ca-file=keys/ca.crt",
 			"--token-auth-file=tokens.csv",
 			"--authorization-mode=Node,RBAC",
-			"--service-account-issuer=https://kubernetes.default.svc",
+			"--service-account-issuer=" + issuer,
 			"--service-account-key-file=keys/service-accounts.pub",
 			"--service-account-signing-key-file=keys/service-accounts.key",
 			"--kubelet-client-certificate=keys/kubelet-client.crt", "--kubelet-client-key=keys/kubelet-client.key",

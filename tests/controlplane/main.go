@@ -3,6 +3,7 @@
 //
 //	up                        all of them, as children of this process, with commands on stdin (see up.go)
 //	etcd, node                our own thin parts (etcd.go, node.go)
+//	token                     none of them: prints a token that expires soon (token.go)
 //	apiserver, controllers, scheduler
 //	                          the real ones, with their own flags
 //
@@ -32,6 +33,7 @@ var parts = map[string]func(arguments []string) error{
 	"up":          up,
 	"etcd":        runEtcd,
 	"node":        runNode,
+	"token":       printToken,
 	"apiserver":   real(apiserver.NewAPIServerCommand),
 	"controllers": real(controllers.NewControllerManagerCommand),
 	"scheduler":   real(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
@@ -39,7 +41,7 @@ var parts = map[string]func(arguments []string) error{
 
 func main() {
 	if len(os.Args) < 2 || parts[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: controlplane up|etcd|apiserver|controllers|scheduler|node [flags]")
+		fmt.Fprintln(os.Stderr, "usage: controlplane up|etcd|apiserver|controllers|scheduler|node|token [flags]")
 		os.Exit(2)
 	}
 	endWithParent()

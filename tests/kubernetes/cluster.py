@@ -159,6 +159,13 @@ class Cluster:
     def api_as(self, token: str | None) -> Api:
         return Api(self.server, token, ssl.create_default_context(cafile=str(self.authority)))
 
+    def token_for(self, namespace: str, account: str = "default", *, seconds: int) -> str:
+        """A ServiceAccount's token that is accepted for so many seconds, and for up to ten more by a server that has just seen it."""
+        uid = self.api.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")["metadata"]["uid"]
+        command = [str(program()), "token", f"--directory={self.directory}", f"--namespace={namespace}", f"--account={account}"]
+        command += [f"--uid={uid}", f"--seconds={seconds}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     def namespace(self, prefix: str = "test") -> str:
         """The name of a new namespace in which pods can be made."""
         name = f"{prefix}-{secrets.token_hex(4)}"

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -166,7 +167,7 @@ def build(go: str, target: Path, progress: IO[str]) -> None:
         said = follow(child, started, progress)
     finally:
         if child.poll() is None:
-            child.terminate()
+            os.killpg(child.pid, signal.SIGTERM)  # the compilers too
             child.wait()
     if child.returncode:
         remedy = "If modules could not be fetched, see to the network or GOPROXY. It is safe to run this again."

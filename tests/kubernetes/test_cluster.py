@@ -122,6 +122,13 @@ def test_a_service_account_gets_a_token_that_works(cluster: Cluster, namespace: 
     assert f"system:serviceaccount:{namespace}:default" in answer.json["message"]
 
 
+def test_a_token_can_expire_while_a_test_looks(cluster: Cluster, namespace: str) -> None:
+    """One that is still good is accepted; one that has expired is not."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    assert cluster.api_as(cluster.token_for(namespace, seconds=30)).request("GET", path).status == 403
+    assert cluster.api_as(cluster.token_for(namespace, seconds=-1)).request("GET", path).status == 401
+
+
 def test_a_deployment_becomes_ready_pods_and_goes_with_them(cluster: Cluster, namespace: str) -> None:
     """Controllers, scheduler and node work together, and what belongs to a removed owner is collected."""
     path = cluster.api.path(deployment(namespace))
