@@ -175,3 +175,20 @@ def test_the_watch_tells_of_a_push_to_a_repository_on_the_same_disk() -> None:
         return woken
 
     assert run(main) == 1
+
+
+async def test_a_proposal_puts_a_tree_of_another_commit_in_place() -> None:
+    """What is named by its id becomes what stands at the path; the rest of the branch stays, and the mirror sees it after a fetch."""
+    remotes = FakeRemotes()
+    remote = remotes.get(URL)
+    old = remote.commit({"apps/shop/web.json": b"1", "apps/shop/db.json": b"1", "README": b"r"})
+    remote.commit({"apps/shop/web.json": b"2", "apps/shop/db.json": None, "apps/shop/new.json": b"n"})
+    repositories = FakeRepositories(remotes)
+    await repositories.fetch(URL)
+    entry = repositories.tree(URL, old).entry("apps/shop")
+    assert entry is not None
+    made = await repositories.propose(URL, "", "roll back", "Ada <ada@example.org>", {"apps/shop": entry.id, "README": None})
+    await repositories.fetch(URL)
+    assert [one.path for one in repositories.tree(URL, made).walk("")] == ["apps/shop/db.json", "apps/shop/web.json"]
+    assert repositories.tree(URL, made).read("apps/shop/web.json", bytes_max=10) == b"1"
+    assert await repositories.propose(URL, "", "again", "Ada <ada@example.org>", {"apps/shop": entry.id}) == made

@@ -81,6 +81,7 @@ class Declarer:
         self._read_paths: dict[Key, tuple[str, tuple[str, ...]]] = {}
         self._again: dict[Key, None] = {}
         self._changed: dict[Key, None] = {}
+        self._told: set[Key] = set()
         self._configuration_tree: str | None = None
         self._told_problems: tuple[str, ...] = ()
         self.posted = 0
@@ -254,7 +255,12 @@ class Declarer:
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
         self._offer(key, content, self._sequence(head))
-        return Declared(head.revision, self._sequence(head), content.digest)
+        return Declared(head.revision, self._sequence(head), content.digest, first=self._first(key))
+
+    def _first(self, key: Key) -> bool:
+        first = key not in self._told
+        self._told.add(key)
+        return first
 
     def _offer(self, key: Key, content: Content, sequence: int) -> None:
         """Who waits for an object that ``key`` wants no more may have it now."""
@@ -274,7 +280,7 @@ class Declarer:
         else:
             self._again.pop(key, None)
             self._reads(key, wish.repository, (wish.request.path,), keep=True)
-        return Unrenderable(head.revision, self._sequence(head), str(error.problems[0]))
+        return Unrenderable(head.revision, self._sequence(head), str(error.problems[0]), first=self._first(key))
 
     async def _restore(self, key: Key, wish: Wish, head: Head) -> None:
         """After a restart: what is current may be of an older Revision than the head; render it again, mostly from the cache.

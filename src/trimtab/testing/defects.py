@@ -19,8 +19,10 @@ from unittest.mock import patch
 
 import msgspec
 
+from trimtab.core.decide import configuration
 from trimtab.core.decide import plan as planning
 from trimtab.core.lifecycle import reconcile
+from trimtab.core.lifecycle.gates import gates
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.manifest import digest
@@ -167,7 +169,7 @@ def failed_render_is_empty() -> AbstractContextManager[Any]:
 
 @defect("A document that cannot be read is taken for one that is gone.")
 def broken_document_is_gone() -> AbstractContextManager[Any]:
-    right = declaring.read
+    right = configuration.read
 
     def wrong(*arguments: Any) -> Any:
         found = right(*arguments)
@@ -240,7 +242,7 @@ def gates_ignored() -> AbstractContextManager[Any]:
 
 @defect("A gate asks only what waits now: it forgets content that was replaced while it waited.")
 def gates_forget_what_waited() -> AbstractContextManager[Any]:
-    right = workers.gates
+    right = gates
 
     def wrong(*arguments: Any, states: Any, **named: Any) -> Any:
         seen = {
@@ -262,7 +264,7 @@ def waves_ignored() -> AbstractContextManager[Any]:
 
 @defect("A suspended application is worked on.")
 def suspension_ignored() -> AbstractContextManager[Any]:
-    right = workers.step
+    right = reconcile.step
 
     def wrong(key: Any, state: Reconciliation, happening: Any, now: Any) -> Decision:
         if not isinstance(happening, Looked):
@@ -310,7 +312,7 @@ def clock_set_back_stops_retries() -> AbstractContextManager[Any]:
 @contextmanager
 def _situation(**wrong: Callable[[planning.Situation], Any]) -> Iterator[None]:
     """Plans are made of a situation in which some fields are not what they should be."""
-    right = looking.plan
+    right = planning.plan
 
     def mistaken(situation: planning.Situation) -> Plan:
         return right(dataclasses.replace(situation, **{name: make(situation) for name, make in wrong.items()}))

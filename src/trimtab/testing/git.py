@@ -7,7 +7,7 @@ the content and its history, so equal histories have equal ids.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -205,6 +205,27 @@ class FakeRepositories:
             remote.notes[revision] = pushed + tuple(line for line in mirror.notes[revision] if line not in pushed)
         await self.remotes.faults.point("git.note:after", revision[:7])
 
+    async def propose(self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None]) -> Revision:
+        """``edits`` name trees and blobs of any commit that the mirror has."""
+        await self.remotes.faults.point("git.propose:before", repository)
+        remote = self.remotes.get(repository)
+        ref = f"refs/heads/{branch}" if branch else remote.default
+        if remote.read_only or ref not in remote.refs:
+            raise UserError(f"commit to {ref} of {repository}: it is refused", remedy="Do it with git")
+        files = dict(remote.refs[ref].files)
+        known = _by_id(self._mirror(repository, "propose").commits.values())
+        for path, id_ in edits.items():
+            for name in [name for name in files if path in ("", name) or name.startswith(f"{path}/")]:
+                del files[name]
+            if id_ is not None and id_ not in known:
+                raise UserError(f"commit {path} to {repository}: the mirror does not have {id_[:7]}")
+            files |= {"/".join(part for part in (path, below) if part): node for below, node in known.get(id_ or "", {}).items()}
+        if files == remote.refs[ref].files:
+            return remote.refs[ref].revision
+        revision = remote.commit(files, branch=ref.removeprefix("refs/heads/"), whole=True, message=message)
+        await self.remotes.faults.point("git.propose:after", repository)
+        return revision
+
     async def watch(self, repository: str) -> AsyncIterator[None]:
         remote = self.remotes.made.get(repository)
         if remote is None or not remote.local:
@@ -236,6 +257,19 @@ class FakeRepositories:
         if revision not in commits:
             raise UserError(f"read {repository} at {revision[:7]}: the mirror does not have that commit")
         return commits[revision]
+
+
+def _by_id(commits: Iterable[Commit]) -> dict[str, dict[str, Node]]:
+    """The files behind every tree and blob of some commits; a blob's own path is ""."""
+    found: dict[str, dict[str, Node]] = {}
+    for commit in commits:
+        for path, node in commit.files.items():
+            parts = path.split("/")
+            for depth in range(len(parts) + 1):
+                entry = commit.tree.entry("/".join(parts[:depth]))
+                if entry is not None:
+                    found.setdefault(entry.id, {})["/".join(parts[depth:])] = node
+    return found
 
 
 def _names(name: str) -> list[str]:

@@ -100,8 +100,8 @@ class Objects:
 
     def drop(self, thing: Thing, step: Step | None) -> None:
         _stop(thing)
-        del self.there[thing.ref.identity]
         self._record("removed", thing, step)
+        del self.there[thing.ref.identity]
         self._wake(thing.owner, step)
 
     def plant(self, ref: ObjectRef, body: Body) -> None:

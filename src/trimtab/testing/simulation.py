@@ -240,7 +240,7 @@ class Simulation:
         if any(app.revision for app in content.applications.values()):
             self.commit(RELEASE, content, "the beginning")
         self.commit("main", content, "the beginning")
-        for name in ("a", "b")[: self.chance.choice((1, 1, 2))]:
+        for name in ("a", "b")[: self.chance.choice((1, 2))]:
             clock = VirtualClock(running())
             replica = Replica(name, self, clock, FakeRepositories(self.remotes), FakeRenderer(self.faults))
             self.replicas.append(replica)

@@ -6,6 +6,7 @@ Each operation is a function of the `Simulation` that does one thing and says it
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from trimtab.core.lifecycle.state import Approved, Happening
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Owner
+from trimtab.core.model.plan import Plan
 from trimtab.engine.commands import Commands
 from trimtab.engine.engine import Session
 
 from .factories import INSTALLATION
+from .faults import Fault
 from .objects import Thing
 from .worlds import APPLICATIONS, KINDS, RELEASE, Content, Place, Wanted, add_application, document, object_file
 
@@ -62,17 +65,43 @@ async def change(world: Simulation) -> str:
     return world.commit(branch, content, f"change {', '.join(names)} in {path} {trouble}")
 
 
+@operation(3)
+async def overtake(world: Simulation) -> str:
+    """An application and what it depends on change together; then what it depends on changes once more before it got its turn."""
+    content = world.branches["main"].copy()
+    pairs = [
+        (content.directories.get(app.path), content.directories.get(content.applications[other].path))
+        for app in content.applications.values()
+        for other in app.depends_on
+    ]
+    found = [(first, second) for first, second in pairs if first and second]
+    if not found:
+        return ""
+    first, second = world.chance.choice(found)
+    _renew(first)
+    _renew(second)
+    said = world.commit("main", content, "change an application and what it depends on")
+    await asyncio.sleep(world.chance.uniform(0, 5))
+    content = content.copy()
+    _renew(next(objects for objects in content.directories.values() if objects == second))
+    return f"{said}; {world.commit('main', content, 'and what it depends on once more')}"
+
+
 @operation(6)
 async def add(world: Simulation) -> str:
     """Add objects to a directory; some adopt, some are never to be removed."""
     branch, content, path = _somewhere(world)
     if not path:
         return ""
+    in_the_way = world.chance.random() < 0.2
     for _ in range(world.chance.choice((1, 1, 2, 4))):
         name = f"new-{world.number()}"
         adopt, keep = world.chance.random() < 0.15, world.chance.random() < 0.1
         wave = world.chance.choice((0, 0, 0, 1, -1))
-        content.directories[path][name] = Wanted(world.chance.choice(KINDS), name, wave=wave, adopt=adopt, keep=keep)
+        wanted = Wanted(world.chance.choice(KINDS), name, wave=wave, adopt=adopt, keep=keep)
+        content.directories[path][name] = wanted
+        for environment in content.environments if in_the_way else ():
+            _plant(world, environment, wanted.manifest.ref)
     return world.commit(branch, content, f"add to {path}")
 
 
@@ -394,12 +423,48 @@ async def foreign(world: Simulation) -> str:
     if not refs:
         return ""
     ref = world.chance.choice(refs)
-    target.put_foreign(
-        ref, {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": ref.name}, "spec": {"by": "hand"}}
-    )
+    _plant(world, environment, ref)
     if world.chance.random() < 0.3:
         target.objects.there[ref.identity].owner = Owner("another", environment, "theirs")
     return f"a foreign {ref} in {environment}"
+
+
+def _plant(world: Simulation, environment: str, ref: ObjectRef) -> None:
+    body = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": ref.name}, "spec": {"by": "hand"}}
+    world.targets.get(environment).put_foreign(ref, body)
+
+
+@operation(3)
+async def snatch(world: Simulation) -> str:
+    """While objects are about to be removed, somebody puts others of the same names there."""
+    said = await world.approve(world.chance)
+    if not said:
+        said = await remove(world)
+    await asyncio.sleep(world.chance.uniform(0, 0.3))
+    snatched = []
+    for environment, target in sorted(world.targets.made.items()):
+        leaving = [
+            entry.ref
+            for (place, _), entry in world.witness.life.entries.items()
+            if place == environment and entry.state == "removing"
+        ]
+        for ref in [ref for ref in leaving if ref.identity in target.objects.there]:
+            target.delete(ref.identity)
+            _plant(world, environment, ref)
+            snatched.append(f"{ref} in {environment}")
+    return f"{said}; others take the place of {', '.join(snatched) or 'nothing'}"
+
+
+@operation(2)
+async def set_back(world: Simulation) -> str:
+    """An object cannot be put right for a while, and meanwhile the clocks are set back by a day."""
+    said = await drift(world)
+    for _ in range(6 if said else 0):
+        world.faults.plan("target.apply:before", Fault.FAILED)
+    await asyncio.sleep(world.chance.uniform(3, 8))
+    for replica in world.replicas:
+        replica.clock.jump(-86_400)
+    return f"{said}, applying fails, and all clocks are set back by a day"
 
 
 @operation(2)
@@ -424,13 +489,39 @@ async def approve(world: Simulation) -> str:
 
 
 @operation(4)
+async def approve_outgrown(world: Simulation) -> str:
+    """Somebody approves what is held, and while the answer is on its way another commit makes it remove more."""
+    held = [
+        (key, state.current)
+        for key, state in world.witness.life.states.items()
+        if state.current and state.current.phase == "held"
+    ]
+    engine = world.leader()
+    if engine is None or engine.session is None or not held:
+        return ""
+    key, _ = world.chance.choice(held)
+    plan = engine.session.world.live[key].plan
+    found = world.view.place(key.application, key.environment)
+    content = world.branches["main"].copy()
+    path = (found[1].path or found[0].path) if found is not None else ""
+    if plan is None or not content.directories.get(path):
+        return ""
+    world.held_once.append((key, plan))
+    del content.directories[path][world.chance.choice(sorted(content.directories[path]))]
+    said = world.commit("main", content, f"remove one more from {path}")
+    await asyncio.sleep(world.chance.uniform(0, 15))
+    return f"{said}; {await _approve_by_hash(world, key, plan)}"
+
+
+@operation(4)
 async def approve_stale(world: Simulation) -> str:
     """Somebody approves a plan that was held once, by its hash; the lifecycle gets it although it may have changed since."""
+    return await _approve_by_hash(world, *world.chance.choice(world.held_once)) if world.held_once else ""
+
+
+async def _approve_by_hash(world: Simulation, key: Key, plan: Plan) -> str:
     engine = world.leader()
-    if engine is None or engine.session is None or not world.held_once:
-        return ""
-    key, plan = world.chance.choice(world.held_once)
-    if key not in engine.session.world.states:
+    if engine is None or engine.session is None or key not in engine.session.world.states:
         return ""
     world.witness.grant(key, plan)
     await world.ask(_post(engine.session, key, Approved(plan.hash, "ada")))
@@ -450,7 +541,19 @@ async def suspend(world: Simulation) -> str:
         return ""
     until = engine.parts.clock.now() + timedelta(seconds=world.chance.choice((20, 200))) if world.chance.random() < 0.5 else None
     await world.ask(Commands(engine).suspend(key.application, key.environment, "hands off", until, "ada"))
-    return f"suspend {key} until {until}"
+    said = f"suspend {key} until {until}"
+    found = world.view.place(key.application, key.environment)
+    content = world.branches["main"].copy()
+    objects = content.directories.get(found[1].path or found[0].path) if found is not None else None
+    if not objects or world.chance.random() < 0.5:
+        return said
+    _renew(objects)
+    return f"{said}; {world.commit('main', content, f'change everything of {key.application}')}"
+
+
+def _renew(objects: dict[str, Wanted]) -> None:
+    for name, one in objects.items():
+        objects[name] = replace(one, version=one.version + 1)
 
 
 @operation(4)
@@ -496,7 +599,11 @@ async def jump(world: Simulation) -> str:
     replica = world.chance.choice(world.replicas)
     seconds = world.chance.choice((-86_400, -60, 20, 60, 3_600, 86_400))
     replica.clock.jump(seconds)
-    return f"the clock of {replica.name} jumps by {seconds} s"
+    said = f"the clock of {replica.name} jumps by {seconds} s"
+    if seconds < 0 or world.chance.random() < 0.5:
+        return said
+    await asyncio.sleep(world.chance.uniform(0, 3))
+    return f"{said}; {await change(world)}"
 
 
 @operation(4)

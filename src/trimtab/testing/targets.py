@@ -91,6 +91,8 @@ class FakeTarget:
             return Failed(step.ref, f"apply {step.ref}: {refusal}", transient=False)
         if found is not None and found.owner is None and step.action is not Action.ADOPT:
             return Failed(step.ref, f"apply {step.ref}: it is there already and nobody's", "Adopt it, or choose another name")
+        if found is not None and found.owner is not None and not self._ours(found):
+            return Failed(step.ref, f"apply {step.ref}: it belongs to {found.owner.installation}", "Choose another name")
         uid = self.objects.put(step, step.manifest)
         await self.world.faults.point("target.apply:after", str(step.ref))
         return Applied(step.ref, uid)

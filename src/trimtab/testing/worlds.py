@@ -255,7 +255,12 @@ def add_application(content: Content, name: str, chance: random.Random) -> None:
 def first_objects(name: str, chance: random.Random) -> dict[str, Wanted]:
     waves = chance.random() < 0.3
     objects = [
-        Wanted(chance.choice(KINDS), f"{name}-{number}", wave=chance.choice((0, 0, 1, 2)) if waves else 0)
+        Wanted(
+            chance.choice(KINDS),
+            f"{name}-{number}",
+            wave=chance.choice((0, 0, 1, 2)) if waves else 0,
+            keep=chance.random() < 0.05,
+        )
         for number in range(chance.choice((1, 2, 2, 3, 4, 6)))
     ]
     return {wanted.name: wanted for wanted in objects}

@@ -125,7 +125,7 @@ def _declared(draft: _Draft, declared: Declared) -> Decision:
     if newest is not None and declared.sequence < newest.sequence:
         return draft.decide(Look())
     _supersede_pending(draft, declared.revision)
-    draft.pend(Phase.PENDING, declared.revision, declared.sequence, declared.digest, "")
+    draft.pend(Phase.PENDING, declared.revision, declared.sequence, declared.digest, "", first=declared.first)
     return draft.decide(Look())
 
 
@@ -134,7 +134,7 @@ def _unrenderable(draft: _Draft, failed: Unrenderable) -> Decision:
     if newest is not None and newest.sequence == failed.sequence and (newest.digest or newest.message == failed.message):
         return draft.decide(Look())  # known; or it was rendered before, so that it will be again
     _supersede_pending(draft, failed.revision)
-    draft.pend(Phase.FAILED, failed.revision, failed.sequence, "", failed.message)
+    draft.pend(Phase.FAILED, failed.revision, failed.sequence, "", failed.message, first=failed.first)
     draft.tell("render.failed", failed.message, revision=failed.revision)
     return draft.decide(Look())
 
@@ -439,7 +439,9 @@ class _Draft:
         revision = revision or (about.revision if about is not None else "")
         self.events.append(Event(kind, self.now, message, self.key.application, self.key.environment, revision, data))
 
-    def pend(self, phase: Phase, revision: str, sequence: int, digest: str, message: str) -> None:
+    def pend(self, phase: Phase, revision: str, sequence: int, digest: str, message: str, *, first: bool) -> None:
+        current = self.state.current
+        since = current.sequence + 1 if first and current is not None else sequence
         pending = Deployment(
             application=self.key.application,
             environment=self.key.environment,
@@ -453,7 +455,7 @@ class _Draft:
             digest=digest,
         )
         self.deployments.append(pending)
-        self.change(pending=pending, behind=self.state.behind or sequence)
+        self.change(pending=pending, behind=min(self.state.behind or since, since))
 
     def mark_pending(self, message: str) -> None:
         pending = self.state.pending

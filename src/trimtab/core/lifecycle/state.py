@@ -62,20 +62,25 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """Git has content for this Key at a Revision. ``digest`` is that of the Manifests; ``undeclared``: Git declares it no more."""
+    """Git has content for this Key at a Revision. ``digest`` is that of the Manifests; ``undeclared``: Git declares it no more.
+
+    ``first`` since the process started: the content may have changed at any Revision after the one that is known.
+    """
 
     revision: str
     sequence: int
     digest: str
     undeclared: bool = False
+    first: bool = False
 
 
 class Unrenderable(msgspec.Struct, frozen=True):
-    """The content at a Revision cannot be rendered."""
+    """The content at a Revision cannot be rendered. ``first`` as in `Declared`."""
 
     revision: str
     sequence: int
     message: str
+    first: bool = False
 
 
 class Woken(msgspec.Struct, frozen=True):
