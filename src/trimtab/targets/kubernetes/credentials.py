@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,16 +93,24 @@ class Files:
 
     def _look(self) -> Credential:
         user = self._user
-        token = user.token
-        if user.token_file is not None:
-            try:
-                token = read(user.token_file).decode("ascii", "ignore").strip() or token
-            except OSError:
-                if not token and self._credential is None:
-                    raise
-                token = token or (self._credential.token if self._credential else "")
         certificate = read(user.certificate) if user.certificate is not None else None
-        return Credential(token, certificate, read(user.key) if user.key is not None else None)
+        key = read(user.key) if user.key is not None else None
+        return Credential(self._token(), certificate, key)
+
+    def _token(self) -> str:
+        """That of the file; while there is none in it, the fixed one."""
+        path, spare = self._user.token_file, self._user.token
+        if path is None:
+            return spare
+        try:
+            token = "".join(read(path).decode("ascii", "ignore").split())
+            if not token:
+                raise OSError(errno.ENODATA, "it is empty", str(path))
+        except OSError:
+            if not spare:
+                raise
+            return spare
+        return token
 
 
 def read(material: Material) -> bytes:

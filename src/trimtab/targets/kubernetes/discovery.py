@@ -29,7 +29,7 @@ AGGREGATED = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
-AGAIN_SECONDS = 0.25
+AGAIN_SECONDS = 0.1
 LEGACY_AT_ONCE = 8
 
 Sender = Callable[[Request], Awaitable[Answer]]

@@ -97,7 +97,7 @@ def _resolve(files: Sequence[tuple[bytes, str, Path | None]], context: str, *, l
     current = context
     for data, origin, directory in files:
         document = _document(data, origin)
-        current = current or str(document.get("current-context") or "")
+        current = current or _text(document, "current-context", origin)
         for section, named in sections.items():
             for name, entry in _section(document, section, origin, directory).items():
                 named.setdefault(name, entry)
@@ -105,14 +105,14 @@ def _resolve(files: Sequence[tuple[bytes, str, Path | None]], context: str, *, l
     if not current:
         raise UserError(f"{origin}: no context is named and there is no current-context", remedy=_known(sections["contexts"]))
     chosen, _ = _named(sections["contexts"], current, "context", origin)
-    cluster, directory = _named(sections["clusters"], str(chosen.get("cluster") or ""), "cluster", origin)
-    user_name = str(chosen.get("user") or "")
+    cluster, directory = _named(sections["clusters"], _text(chosen, "cluster", origin), "cluster", origin)
+    user_name = _text(chosen, "user", origin)
     user, user_directory = _named(sections["users"], user_name, "user", origin) if user_name else ({}, directory)
     where = f"{origin}: context {escaped(current)}"
     return Connection(
         cluster=_Reader(cluster, where, directory, local).cluster(),
         user=_Reader(user, where, user_directory, local).user(),
-        namespace=str(chosen.get("namespace") or "default"),
+        namespace=_text(chosen, "namespace", origin) or "default",
         name=current,
     )
 
@@ -133,7 +133,7 @@ def _section(document: dict[str, Any], section: str, origin: str, directory: Pat
     if not isinstance(entries, list):
         raise UserError(f"{origin}: {section} is not a list")
     for entry in entries:
-        name = str(entry.get("name", "")) if isinstance(entry, dict) else ""
+        name = _text(entry, "name", f"{origin}: {section}") if isinstance(entry, dict) else ""
         value = entry.get(SECTIONS[section]) or {} if isinstance(entry, dict) else None
         if not isinstance(value, dict):
             raise UserError(f"{origin}: an entry of {section} has no {SECTIONS[section]}")
@@ -141,6 +141,13 @@ def _section(document: dict[str, Any], section: str, origin: str, directory: Pat
             raise UserError(f"{origin}: {section} names {escaped(name)} twice")
         named[name] = (value, directory)
     return named
+
+
+def _text(entry: dict[str, Any], field: str, where: str) -> str:
+    value = entry.get(field)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{where}: {field} is not text", remedy="Put it in quotes")
+    return value or ""
 
 
 def _named(named: Named, name: str, what: str, origin: str) -> tuple[dict[str, Any], Path | None]:
@@ -287,12 +294,7 @@ class _Reader:
         return self._directory / path
 
     def _text(self, field: str) -> str:
-        value = self._entry.get(field)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self._error(f"{field} is not text")
-        return value
+        return _text(self._entry, field, self._where)
 
     def _flag(self, field: str) -> bool:
         value = self._entry.get(field)

@@ -8,6 +8,7 @@ that requests wait for. A request waits for its turn before its time starts to c
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import socket
 import ssl
@@ -40,6 +41,7 @@ OPEN_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 """Below the 90 seconds after which an API server closes an idle connection."""
 ANSWER_BYTES_MAX = 128 * 1024 * 1024
+PIECE_BYTES = 512 * 1024
 ERROR_BYTES_MAX = 256 * 1024
 STREAM_GRACE_SECONDS = 30.0
 """How much longer than the server we wait for the end of a watch."""
@@ -195,7 +197,7 @@ class Transport:
         return await session.request(
             request.method,
             URL(self._cluster.server + request.target, encoded=True),
-            data=request.body or None,
+            data=_payload(request.body),
             headers=headers,
             timeout=_timeout(request, session is self._streams),
             ssl=await self._tls.get(request, credential),
@@ -203,6 +205,11 @@ class Transport:
             proxy=self._proxy,
             allow_redirects=False,  # a token goes to the server that it is for, nowhere else
         )
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    """What is large goes in pieces, so that writing it does not hold up everything else."""
+    return io.BytesIO(body) if len(body) > PIECE_BYTES else body or None
 
 
 def _timeout(request: Request, streams: bool) -> aiohttp.ClientTimeout:
