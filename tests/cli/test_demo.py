@@ -101,11 +101,13 @@ def test_no_line_is_wider_than_the_screen(monkeypatch: pytest.MonkeyPatch, capsy
     screen.tick("a claim that is quite long, but fits", "what was measured, at length")
     screen.tick("short", "12 ms")
     screen.cross("a claim", text)
+    screen.pairs([("cd " + "x" * 40, ""), ("trimtab down", "end all of it")])
     screen.progress("never where there is no terminal")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) == 60
     assert not any("\x1b" in line or "never" in line for line in lines)
     assert "  ✓ short                                              12 ms" in lines
+    assert "  trimtab down  end all of it" in lines
     assert "    … and 8 more lines" in lines
 
 

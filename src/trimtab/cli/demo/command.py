@@ -132,8 +132,8 @@ def _try_it(screen: Screen, stage: Stage) -> None:
             ("git commit -am 'My change'", "make it so"),
             ("trimtab status HEAD --wait healthy", "where is it?"),
             ("trimtab events --follow", "watch it happen"),
-            ("trimtab down", "end all of it"),
-            (f"rm -r {shlex.quote(str(stage.directory))}", "and remove it"),
+            ("trimtab down", "end all of it; then:"),
+            (f"rm -r {shlex.quote(str(stage.directory))}", ""),
         ]
     )
 

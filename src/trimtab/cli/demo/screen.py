@@ -102,7 +102,7 @@ class Screen:
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """What to type, and what for."""
-        wide = max(len(left) for left, _ in pairs)
+        wide = max(len(left) for left, right in pairs if right)
         for left, right in pairs:
             self._line("  ", self._styled(left.ljust(wide), bold=True), "  ", self._styled(right, fg=QUIET))
 
