@@ -84,7 +84,7 @@ def _adoption_declared(acting: Acting) -> bool:
 @law(ACTS)
 def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
     """Nothing is removed that Git wants at the revision acted on, by whichever application of the environment; so a hand-over never shows as a removal."""
-    if acting.mutation.verb != "removed" or acting.process != acting.holder:
+    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting, doubted=True):
         return
     identity, environment = acting.mutation.ref.identity, acting.key.environment
     claimants: set[str] = set()

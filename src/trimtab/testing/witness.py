@@ -30,13 +30,14 @@ from .worlds import Content, View
 @dataclass(frozen=True)
 class Grant:
     """Somebody approved a plan: the removals that it held, by identity and uid. ``sequence`` is that of the Deployment then on record,
-    ``acts`` how many mutations there had been for the Key.
+    ``acts`` how many mutations there had been for the Key. ``doubted``: it was held since some of Git could not be read.
     """
 
     key: Key
     sequence: int
     removals: frozenset[tuple[Identity, str]]
     acts: int
+    doubted: bool
 
 
 @dataclass(frozen=True)
@@ -247,17 +248,18 @@ class Witness:
             entry = self.life.entries.get((mutation.environment, identity))
             self.life.changed[key][identity] = (entry.wave if entry is not None else 0, acting.sequence)
 
-    def granted(self, acting: Acting) -> bool:
-        """True when somebody approved a plan that removes this very object."""
+    def granted(self, acting: Acting, *, doubted: bool = False) -> bool:
+        """True when somebody approved a plan that removes this very object (``doubted``: knowing that it may be wanted)."""
         this = (acting.mutation.ref.identity, acting.mutation.uid)
-        return any(grant.key == acting.key and this in grant.removals for grant in self.grants)
+        return any(grant.key == acting.key and this in grant.removals and (grant.doubted or not doubted) for grant in self.grants)
 
     def grant(self, key: Key, plan: Plan) -> Grant:
         """Somebody says yes to ``plan``."""
         state = self.life.states.get(key)
         sequence = state.current.sequence if state is not None and state.current is not None else 0
         held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
-        made = Grant(key, sequence, held, self.acts[key])
+        doubted = any(hold.reason.startswith("it cannot be told") for hold in plan.holds)
+        made = Grant(key, sequence, held, self.acts[key], doubted)
         self.grants.append(made)
         return made
 

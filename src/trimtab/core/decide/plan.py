@@ -165,11 +165,10 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
 def _rival(situation: Situation, identity: Identity) -> str:
     """The application that has the better claim: the one that owns it, else the first by name. "" when it is ours."""
     entry = situation.inventory.get(identity)
-    contenders = situation.contenders.get(identity) or frozenset((situation.key.application,))
-    if entry is not None and entry.application in contenders | {situation.key.application}:
-        best = entry.application
-    else:
-        best = min(contenders)
+    ours = frozenset((situation.key.application,))
+    # Where nobody wants it at the newest Revision, the older contents that still run are no worse than each other.
+    contenders = situation.contenders.get(identity) or situation.claims.get(identity, ours)
+    best = entry.application if entry is not None and entry.application in contenders | ours else min(contenders)
     return "" if best == situation.key.application else best
 
 
