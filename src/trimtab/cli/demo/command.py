@@ -133,7 +133,7 @@ def _try_it(screen: Screen, stage: Stage) -> None:
             ("trimtab status HEAD --wait healthy", "where is it?"),
             ("trimtab events --follow", "watch it happen"),
             ("trimtab down", "end all of it; then:"),
-            (f"rm -r {shlex.quote(str(stage.directory))}", ""),
+            (f"rm -rf {shlex.quote(str(stage.directory))}", ""),
         ]
     )
 
