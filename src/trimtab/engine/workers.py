@@ -246,7 +246,7 @@ class Workers:
             before = inventory.get(entry.ref.identity)
             inventory.put(entry)
             if before is not None and before.application != entry.application:
-                for other in {before.application, entry.application} - {key.application}:
+                for other in sorted({before.application, entry.application} - {key.application}):
                     self.wake(Key(key.environment, other))  # it may be left with nothing, or have something to remove
         if key in self._world.states or gathered.state != Reconciliation():  # a wake makes nothing of a Key that has ended
             self._world.states[key] = gathered.state
