@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import UserError
 from trimtab.ports.target import Target, Targets
 from trimtab.targets.host.kinds import HostSettings
+from trimtab.targets.kubernetes.settings import KubernetesSettings
 
-SETTINGS: dict[str, type[Any]] = {"host": HostSettings}
+SETTINGS: dict[str, type[Any]] = {"host": HostSettings, "kubernetes": KubernetesSettings}
 """The type of each target's settings, by the kind that Environments name."""
 
 
 class ByKind:
-    """The Targets port over several adapters: an Environment's ``target.kind`` says which one answers."""
+    """The Targets port over several adapters: an Environment's ``target.kind`` says which one answers.
 
-    def __init__(self, adapters: dict[str, Targets]) -> None:
-        self._adapters = adapters
+    An adapter is made when an Environment first needs it: who runs nothing on a cluster does not pay for its client.
+    """
+
+    def __init__(self, makers: dict[str, Callable[[], Targets]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Targets] = {}
 
     def get(self, name: str, environment: Environment) -> Target:
-        adapter = self._adapters.get(environment.target_kind)
-        if adapter is None:
+        kind = environment.target_kind
+        if kind not in self._makers:
             raise UserError(
-                f"look at environment {name}: there is no target {environment.target_kind} here",
-                remedy=f"Targets: {', '.join(sorted(self._adapters))}",
+                f"look at environment {name}: there is no target {kind} here",
+                remedy=f"Targets: {', '.join(sorted(self._makers))}",
             )
-        return adapter.get(name, environment)
+        if kind not in self._made:
+            self._made[kind] = self._makers[kind]()
+        return self._made[kind].get(name, environment)

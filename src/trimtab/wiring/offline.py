@@ -18,9 +18,11 @@ from pathlib import Path
 from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
+from trimtab.core.decide.positions import pinned
 from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata
 from trimtab.core.model.errors import Problem, TrimtabError, UserError
 from trimtab.core.model.inventory import Entry, Inventory
+from trimtab.core.model.limits import DEFAULT
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity, Key, Revision
 from trimtab.core.model.observed import Observed, Scope
@@ -92,19 +94,20 @@ async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
         await targets.open()
         for one in reading.renderings:
             if not one.problems:
-                plans += await _plan_of(one, reading.configuration, targets, installation, problems)
+                plans += await _plan_of(one, reading.configuration, targets, installation, problems, tree)
     return PlanView.of(plans, problems, combined=combined_hash(plans))
 
 
 async def _plan_of(
-    one: Rendering, configuration: Configuration, targets: HostTargets, installation: str, problems: list[Problem]
+    one: Rendering, configuration: Configuration, targets: HostTargets, installation: str, problems: list[Problem], tree: Tree
 ) -> list[Plan]:
     environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
     target = targets.get(one.key.environment, environment)
     owned = await target.observe(Scope(one.key.environment))
     named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
     preview = await target.preview(one.manifests)
-    problems += preview.problems
+    for problem in preview.problems:
+        problems.append(pinned(problem, tree.read(problem.file, bytes_max=DEFAULT.file_bytes)) if problem.file else problem)
     if preview.problems:
         return []
     application = configuration.applications.get(one.key.application)

@@ -18,6 +18,7 @@ from trimtab.engine.engine import Engine, Parts
 from trimtab.engine.queries import Queries
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
+from trimtab.ports.target import Targets
 from trimtab.render.renderer import TreeRenderer
 from trimtab.store.store import SqlStore
 from trimtab.targets.host.target import HostTargets
@@ -109,6 +110,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         renderer = TreeRenderer(data / "cache")
         stack.push_async_callback(renderer.close)
         targets = HostTargets(data, installation=installation, contents=repositories, clock=clock, chance=chance)
+
+        def clusters() -> Targets:
+            from trimtab.targets.kubernetes.target import KubernetesTargets
+
+            made = KubernetesTargets(installation=installation, clock=clock, chance=chance)
+            stack.push_async_callback(made.close)
+            return made
+
         await targets.start()
         stack.push_async_callback(targets.close)
 
@@ -120,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 repository=settings.repository,
                 repositories=repositories,
                 renderer=renderer,
-                targets=ByKind({"host": targets}),
+                targets=ByKind({"host": lambda: targets, "kubernetes": clusters}),
                 adapters=SETTINGS,
                 store=store,
                 clock=clock,

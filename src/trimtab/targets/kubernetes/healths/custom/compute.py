@@ -195,7 +195,7 @@ TABLE: Table = {
         "RayService": ray_service,
         "RayJob": phase(
             "status.jobDeploymentStatus",
-            healthy="Running Complete",
+            healthy="Complete",
             degraded_by="Failed ValidationFailed",
             suspended_by="Suspended Suspending",
         ),
@@ -204,7 +204,7 @@ TABLE: Table = {
     "batch.volcano.sh": {
         "Job": phase(
             "status.state.phase",
-            healthy="Running Completed",
+            healthy="Completed",
             degraded_by="Failed Aborted Terminated",
             message="status.state.message",
         ),

@@ -67,6 +67,7 @@ _PG_STUCK = frozenset(
         "Unable to create required cluster objects",
         "Cluster cannot execute instance online upgrade due to missing architecture binary",
         "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+        "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
         "Cluster has incomplete or invalid image catalog",
         "Cluster is unrecoverable and needs manual intervention",
         "Cluster needs to be manually fixed",

@@ -1,0 +1,113 @@
+"""One Environment's view of its cluster: the client, and what is known of each kind that matters there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trimtab.core.model.errors import TransientError
+from trimtab.core.model.names import Key, ObjectRef
+from trimtab.ports.clock import Chance, Clock
+
+from . import kubeconfig
+from .client import Client
+from .connection import Connection
+from .discovery import UnknownKind
+from .known import Kind, Known
+from .ownership import selector
+from .requests import Selector
+from .resources import Resource
+from .settings import KubernetesSettings
+
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+
+@dataclass
+class Cluster:
+    """Made when first asked for; `close` ends its watches and connections."""
+
+    installation: str
+    environment: str
+    settings: KubernetesSettings
+    client: Client
+    clock: Clock
+    told: Callable[[Key], None]
+    kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def namespace(self) -> str:
+        return self.settings.namespace or self.client.namespace
+
+    def place(self, resource: Resource, ref: ObjectRef) -> str:
+        """The namespace that ``ref`` lives in; "" for what has none."""
+        return (ref.namespace or self.namespace) if resource.namespaced else ""
+
+    async def resource(self, ref: ObjectRef) -> Resource | None:
+        """The kind of ``ref`` in its own version; None when the server surely does not serve it. Raises TransientError."""
+        try:
+            return await self.client.discovery.resource(ref.api_version, ref.kind)
+        except UnknownKind:
+            return None
+
+    async def served(self, ref: ObjectRef) -> Resource | None:
+        """The kind of an object that may be there already, in whichever version is served."""
+        try:
+            return await self.client.discovery.find(ref.group, ref.kind, version=ref.api_version.rpartition("/")[2])
+        except UnknownKind:
+            return None
+
+    async def kind(self, resource: Resource) -> Kind:
+        """What is known of it, surely. Raises TransientError while nothing is."""
+        place = (resource.group, resource.kind)
+        async with self._making:
+            known = self.kinds.get(place)
+            if known is not None and known.ended is not None:
+                await known.close()
+                known = None
+            if known is None:
+                select = Selector(labels=selector(self.installation, self.environment))
+                known = self.kinds[place] = Kind(self.client, resource, select, self.clock, self._moved)
+        await known.ready()
+        return known
+
+    async def everything(self) -> list[Known]:
+        """All that is ours here, of every kind that the server can list. Raises TransientError when any of it cannot be told."""
+        catalog = await self.client.discovery.refresh()
+        found: list[Known] = []
+        for group, version in catalog.unavailable:
+            raise TransientError(
+                f"look at everything of environment {self.environment}: {group}/{version} does not answer",
+                remedy="What it holds cannot be told apart from what is gone; mend its APIService or remove it",
+            )
+        for resource in catalog.resources():
+            if {"list", "watch"} <= resource.verbs:
+                select = Selector(labels=selector(self.installation, self.environment))
+                if (await self.client.page(resource, select, limit=1)).items:
+                    found += (await self.kind(resource)).all()
+        return found
+
+    async def close(self) -> None:
+        await asyncio.gather(*(kind.close() for kind in self.kinds.values()))
+        await self.client.close()
+
+    def _moved(self, before: Known | None, after: Known | None) -> None:
+        for known in (before, after):
+            if known is not None and known.owner is not None:
+                self.told(Key(self.environment, known.owner.application))
+
+
+def connect(settings: KubernetesSettings, clock: Clock, chance: Chance) -> Client:
+    """The client that the settings describe. Raises UserError or TransientError."""
+    environment = dict(os.environ)
+    return Client.connect(_connection(settings, environment), environment=environment, clock=clock, chance=chance)
+
+
+def _connection(settings: KubernetesSettings, environment: dict[str, str]) -> Connection:
+    if not settings.kubeconfig and not settings.context and "KUBECONFIG" not in environment and IN_CLUSTER in environment:
+        return kubeconfig.in_cluster(environment)
+    path = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
+    return kubeconfig.load(environment, path=path, context=settings.context)

@@ -1,0 +1,30 @@
+"""``spec.target`` of an Environment on a Kubernetes cluster, besides its kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How a cluster is reached, and what holds for the objects that are applied there."""
+
+    kubeconfig: Annotated[
+        str,
+        Meta(
+            description="Path of a kubeconfig on the server's machine; \"\" is $KUBECONFIG, the user's own, or the cluster it runs in."
+        ),
+    ] = ""
+    context: Annotated[str, Meta(description='Context of the kubeconfig; "" is its current one.')] = ""
+    namespace: Annotated[
+        str, Meta(description='Namespace of objects that name none; "" is that of the context, or `default`.')
+    ] = ""
+    conflicts: Annotated[
+        Literal["force", "fail"],
+        Meta(description="When another manager owns a field that Git sets: take it over, or fail and name the manager."),
+    ] = "force"
+    propagation: Annotated[
+        Literal["foreground", "background"], Meta(description="Whether a removal waits for what an object owns.")
+    ] = "background"
