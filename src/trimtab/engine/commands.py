@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from trimtab.core.lifecycle.state import Approved, Happening, Requested, Resumed, Suspended, Suspension
 from trimtab.core.model.config import Placement
@@ -62,9 +62,11 @@ class Commands:
         if not reason:
             raise UserError(f"suspend {name}: say why", remedy='For example: --reason "disk is being replaced"')
         if until is not None and until <= self._engine.parts.clock.now():
-            raise UserError(f"suspend {name}: {until.isoformat()} is in the past", remedy="Name an end that is to come")
+            raise UserError(
+                f"suspend {name}: {until.astimezone(UTC):%Y-%m-%d %H:%M:%SZ} is in the past", remedy="Name an end that is to come"
+            )
         self._post(name, environment, Suspended(Suspension(reason, who, until)))
-        return Accepted(f"{name} is suspended" + (f" until {until.isoformat()}" if until else ""))
+        return Accepted(f"{name} is suspended" + (f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if until else ""))
 
     async def resume(self, name: str, environment: str, who: str) -> Accepted:
         self._post(name, environment, Resumed(who))

@@ -15,18 +15,20 @@ from datetime import timedelta
 import msgspec
 
 from trimtab.core.decide.configuration import Adapters
+from trimtab.core.decide.positions import pinned
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.config import Configuration, Environment
 from trimtab.core.model.deployment import Deployment
-from trimtab.core.model.errors import Refused, TransientError, TrimtabError
+from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
-from trimtab.core.model.names import Key
+from trimtab.core.model.limits import DEFAULT
+from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
 from trimtab.ports.renderer import Renderer
-from trimtab.ports.store import Loaded, Store, Writes
+from trimtab.ports.store import Lease, Loaded, Store, Writes
 from trimtab.ports.target import Targets
 
 from .declaring import Declarer
@@ -102,13 +104,21 @@ class Engine:
             await self._end()
 
     async def _acquire(self) -> None:
+        """Take the Lease when it is free or over. Whether another's is over is told by its renewals, as we see them, as well as by the
+        wall clock: that may have been set back, or differ from the other's, and then a dead holder would lead for as long.
+        """
         parts = self.parts
+        watched, since = Lease("", 0, parts.clock.now()), parts.clock.monotonic()
         while True:
             try:
-                lease = await parts.store.lease(parts.holder, now=parts.clock.now(), seconds=parts.lease_seconds)
+                over = watched.holder and parts.clock.monotonic() - since > parts.lease_seconds
+                now = max(parts.clock.now(), watched.until) if over else parts.clock.now()
+                lease = await parts.store.lease(parts.holder, now=now, seconds=parts.lease_seconds)
                 if lease.holder == parts.holder:
                     self.journal.epoch = lease.epoch
                     return
+                if lease != watched:
+                    watched, since = lease, parts.clock.monotonic()
             except TransientError as error:
                 log.warning("take the lease: %s", error)
             await parts.clock.sleep(STANDBY_SECONDS)
@@ -160,7 +170,7 @@ class Session:
         self.parts = parts
         self.journal = journal
         self.world = _world(parts.installation, loaded)
-        self.hands = Hands(self.world, parts.targets, journal, parts.clock)
+        self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned)
         self.workers = Workers(self.world, self.hands, journal, parts.clock, parts.chance, told=self._told)
         self.notes = Notes(parts.repositories, parts.clock)
         self.declarer = Declarer(
@@ -187,6 +197,13 @@ class Session:
         self.declarer.follower = self.follower
         self.follower.restore(loaded.documents)
         self._watching: dict[str, asyncio.Task[None]] = {}
+
+    def _pinned(self, key: Key, revision: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        try:
+            tree = self.parts.repositories.tree(self.declarer.repository_of(key), Revision(revision))
+            return tuple(pinned(one, tree.read(one.file, bytes_max=DEFAULT.file_bytes)) for one in problems)
+        except TrimtabError:
+            return problems
 
     def start(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self.workers.run(), name="workers")

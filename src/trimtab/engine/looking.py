@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
@@ -31,8 +31,17 @@ STEPS_AT_ONCE_MAX = 16
 log = logging.getLogger(__name__)
 
 
+Pin = Callable[[Key, str, tuple[Problem, ...]], tuple[Problem, ...]]
+
+
+def unpinned(_: Key, __: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return problems
+
+
 class Hands:
-    def __init__(self, world: World, targets: Targets, journal: Journal, clock: Clock) -> None:
+    def __init__(self, world: World, targets: Targets, journal: Journal, clock: Clock, pin: Pin = unpinned) -> None:
+        """``pin`` finds the lines of fields that a target has named."""
+        self._pin = pin
         self._world = world
         self._targets = targets
         self._journal = journal
@@ -107,9 +116,11 @@ class Hands:
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
         observed = await target.observe(Scope(key.environment, self._refs(key, content)))
         preview = await target.preview(content.manifests)
-        self._world.live[key].refused = tuple(preview.problems)
-        if preview.problems:
-            shown = "; ".join(str(problem) for problem in preview.problems[:5])
+        assert state.current is not None, "only what is current is looked at"
+        refused = self._pin(key, state.current.revision, preview.problems) if preview.problems else ()
+        self._world.live[key].refused = refused
+        if refused:
+            shown = "; ".join(str(problem) for problem in refused[:5])
             return Stumbled(shown, transient=False)
         return self._describe(key, content, target, freshest(observed, preview), preview.bodies, state)
 

@@ -11,9 +11,10 @@ import logging
 from collections import deque
 from datetime import datetime
 
+import msgspec
+
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import TrimtabError
-from trimtab.core.model.manifest import canonical
 from trimtab.core.model.names import Revision
 from trimtab.ports.clock import Clock
 from trimtab.ports.git import Repositories
@@ -79,7 +80,7 @@ class Notes:
 
 
 def note_line(deployment: Deployment) -> str:
-    """One line of JSON, keys sorted."""
+    """One line of JSON; what people look for first stands first, because terminals cut long lines."""
     line = {
         "application": deployment.application,
         "environment": deployment.environment,
@@ -90,4 +91,4 @@ def note_line(deployment: Deployment) -> str:
         line["message"] = deployment.message
     if deployment.superseded_by:
         line["supersededBy"] = deployment.superseded_by
-    return canonical(line).decode()
+    return msgspec.json.encode(line).decode()

@@ -180,7 +180,8 @@ class Workers:
             gathered.add(step(key, gathered.state, one, self._clock.now()))
         happening: Happening | None = self._awake(key, gathered.state)
         while happening is not None:
-            decision = step(key, gathered.state, happening, self._clock.now())
+            now = self._clock.now()
+            decision = step(key, gathered.state, happening, now)
             gathered.add(decision)
             if isinstance(decision.act, Take):
                 self._hands.begin(key, decision.act.steps)
@@ -190,7 +191,7 @@ class Workers:
             if len(self._inbox[key]) > news:
                 self._hands.end(key)
                 return  # new content or a command goes first: what was decided without it is decided again
-            happening = await self._perform(key, decision.act, gathered.state)
+            happening = await self._perform(key, decision.act, gathered.state, now)
 
     def _awake(self, key: Key, state: Reconciliation) -> Happening:
         self._woken.pop(key, None)
@@ -254,7 +255,8 @@ class Workers:
         if gathered.finished:
             self._world.forget(key)
 
-    async def _perform(self, key: Key, act: Act, state: Reconciliation) -> Happening | None:
+    async def _perform(self, key: Key, act: Act, state: Reconciliation, now: datetime) -> Happening | None:
+        """``now`` is when ``act`` was decided."""
         match act:
             case Look():
                 self._woken.pop(key, None)
@@ -264,7 +266,7 @@ class Workers:
                 self._hands.end(key)
                 return took
             case Rest():
-                self._schedule(key, act.due)
+                self._schedule(key, act.due, now)
                 return None
             case Finish():
                 self._due_of.pop(key, None)
@@ -288,12 +290,12 @@ class Workers:
 
     # --- due times ----------------------------------------------------------------------------------------------------------
 
-    def _schedule(self, key: Key, due: datetime | None) -> None:
+    def _schedule(self, key: Key, due: datetime | None, now: datetime) -> None:
         if due is None:
             self._due_of.pop(key, None)
             return
-        seconds = (due - self._clock.now()).total_seconds()
-        # The wall clock may have jumped in between; nothing we schedule is further away than this.
+        # From when it was decided, not from now: the wall clock may have been set in between.
+        seconds = (due - now).total_seconds()
         self._schedule_in(key, min(max(seconds, 0.0), max(BACKOFF_SECONDS_MAX, TIMER_SECONDS_MAX)))
 
     def _schedule_in(self, key: Key, seconds: float) -> None:

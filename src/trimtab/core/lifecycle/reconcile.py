@@ -63,7 +63,7 @@ BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MAX = 300.0
 PATIENCE_ATTEMPTS = 3
 """Transient failures in a row before a Deployment is called failed."""
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
 """While health is awaited, we look this often even if the target tells nothing."""
 RESYNC_SECONDS = 300.0
 """A settled Application is looked at this often even if nothing tells us to."""
@@ -250,7 +250,8 @@ def _intent(step: Step, now: datetime) -> Entry:
         digest=step.manifest.digest if step.manifest is not None else "",
         wave=step.wave,
         state="removing" if step.action == Action.REMOVE else "intended",
-        uid=step.uid,
+        # What we mean to adopt is not ours before it is done: should Git take that back, the object stays its owner's.
+        uid="" if step.action == Action.ADOPT else step.uid,
         since=now,
     )
 

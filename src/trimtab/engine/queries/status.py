@@ -18,6 +18,8 @@ from trimtab.ports.store import Seen
 from .reader import WELL, Reader, errors_of, problems_of
 
 SEEN_SEARCHED_MAX = 500
+LOOK_SECONDS = 0.1
+"""The bell rings when something is stored, a moment before it holds in memory; so it is looked at again soon after."""
 FAILED_FOR_GOOD_SECONDS = 5.0
 """`wait_status` gives up on a Deployment that has been failed for so long, and at once where only a commit helps."""
 
@@ -46,7 +48,7 @@ class StatusQueries(Reader):
                 view = await self._patient_status(commit)
                 if self._decided(view) or clock.monotonic() >= end:
                     return view
-                await bell.wait(min(1.0, end - clock.monotonic()))
+                await bell.wait(min(LOOK_SECONDS, end - clock.monotonic()))
 
     async def _patient_status(self, commit: str) -> StatusView:
         try:
