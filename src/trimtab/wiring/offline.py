@@ -106,8 +106,7 @@ async def _plan_of(
     owned = await target.observe(Scope(one.key.environment))
     named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
     preview = await target.preview(one.manifests)
-    for problem in preview.problems:
-        problems.append(pinned(problem, tree.read(problem.file, bytes_max=DEFAULT.file_bytes)) if problem.file else problem)
+    problems += (_pinned(problem, tree) for problem in preview.problems)
     if preview.problems:
         return []
     application = configuration.applications.get(one.key.application)
@@ -131,6 +130,10 @@ def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[E
     for observed in owned.values():
         if observed.owner is not None:
             yield Entry(environment, observed.owner.application, observed.ref, observed.digest, 0, "applied", observed.uid)
+
+
+def _pinned(problem: Problem, tree: Tree) -> Problem:
+    return pinned(problem, tree.read(problem.file, bytes_max=DEFAULT.file_bytes)) if problem.file else problem
 
 
 def _claims(one: Rendering) -> dict[Identity, frozenset[str]]:

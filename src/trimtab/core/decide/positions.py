@@ -5,9 +5,11 @@ Lines are not kept while values are read, since hardly anybody asks for them: th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 from yaml.events import (
@@ -21,6 +23,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from trimtab.core.model.errors import Problem
 from trimtab.core.model.limits import DEFAULT
 from trimtab.core.model.text import escaped
 
@@ -28,6 +31,8 @@ from . import scalars, sources
 
 Path = tuple[str | int, ...]
 """Keys and indices from a document's root to a field: ``("spec", "environments", 0, "name")``."""
+
+_PARTS = re.compile(r"\[\d+\]|[^.\[]+")
 
 Event = Any
 """An event of libyaml; its attributes depend on its class, and the class is asked for first."""
@@ -46,6 +51,14 @@ def lines_of(data: bytes, file: str, document_line: int, paths: Collection[Path]
             if place.document == document_line and place.path in found:
                 found[place.path] = place.line
     return {path: max(found[path[:depth]] for depth in range(len(path) + 1)) for path in paths}
+
+
+def pinned(problem: Problem, data: bytes) -> Problem:
+    """``problem`` with the line of its field, where it came with that of its document; ``data`` is the content of its file."""
+    path: Path = tuple(int(part[1:-1]) if part.startswith("[") else part for part in _PARTS.findall(problem.field))
+    if not path or not problem.line:
+        return problem
+    return msgspec.structs.replace(problem, line=line_of(data, problem.file, problem.line, path))
 
 
 def dotted(path: Path) -> str:

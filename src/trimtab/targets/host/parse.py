@@ -73,6 +73,17 @@ _AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<at>[^`]*)`)?$", re.
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
+_OTHER = re.compile(r"Expected `(?P<wanted>\w+)(?: \| null)?`, got `(?P<got>\w+)`")
+_WANTED = {
+    "str": ("text", 'Write it in quotes, such as "8080".'),
+    "int": ("a whole number", "Write digits, without quotes."),
+    "float": ("a number", "Write digits, without quotes."),
+    "bool": ("true or false", "Write true or false, without quotes."),
+    "array": ("a list", 'Write each entry on a line that begins with "- ".'),
+    "object": ("a mapping", 'Write "name: value" lines below it.'),
+}
+_GOT = {"str": "text", "int": "a number", "float": "a number", "bool": "true or false", "array": "a list", "object": "a mapping"}
+
 
 def _explained(text: str, kind: type[msgspec.Struct]) -> Wrong:
     """msgspec says "Object contains unknown field `x` - at `$.spec`": name the field and, where we can, the nearest that exists."""
@@ -85,7 +96,11 @@ def _explained(text: str, kind: type[msgspec.Struct]) -> Wrong:
         return Wrong(f"unknown field {name}", _joined(field, name), _nearest(name, _fields_at(kind, field)))
     if missing:
         return Wrong(f"{missing['name']} is missing", _joined(field, missing["name"]), "Add it.")
-    return Wrong(what[:1].lower() + what[1:], field)
+    other = _OTHER.search(what)
+    if other and other["wanted"] in _WANTED:
+        words, remedy = _WANTED[other["wanted"]]
+        return Wrong(f"{words} is wanted here, not {_GOT.get(other['got'], other['got'])}", field, remedy)
+    return Wrong(what[:1].lower() + what[1:], field, f"See what fits: trimtab schema {kind.__name__}")
 
 
 def _joined(field: str, name: str) -> str:
