@@ -1,0 +1,19 @@
+"""Answers every request with a greeting, and says which process it is."""
+
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+GREETING = "Hello"
+
+
+class Greeter(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        text = f"{GREETING} from process {os.getpid()}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+print(f"greeting with {GREETING}", flush=True)
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Greeter).serve_forever()

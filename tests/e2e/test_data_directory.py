@@ -1,0 +1,26 @@
+"""What docs/reference/settings.md says of the data directory is what is there."""
+
+from __future__ import annotations
+
+import re
+
+from .conftest import World, process, several, task, text_file
+from .console import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+TABLE = PAGE.partition("## The data directory")[2]
+NAMED = {name for cell in re.findall(r"^\| (`.*?) \|", TABLE, flags=re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_file_of_the_data_directory_is_explained_and_every_explained_one_is_there(world: World) -> None:
+    first = several(process("web", ports=[{"name": "http"}]), text_file("motd", "hello\n"), task("migrate", "echo done"))
+    world.repository.commit({"shop/all.yaml": first})
+    served = world.serve()
+    served.healthy(world.repository.git("rev-parse", "HEAD"))
+    served.healthy(world.repository.commit({"shop/all.yaml": first.replace("hello", "good morning")}))
+    there = {
+        f"{prefix}{path.name}{'/' if path.is_dir() else ''}"
+        for prefix, folder in (("", world.data), ("host/", world.data / "host"))
+        for path in folder.iterdir()
+    }
+    assert there == NAMED

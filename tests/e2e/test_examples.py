@@ -1,0 +1,27 @@
+"""The course in examples/: each README is typed in as it stands, against a real server, and prints what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .console import ROOT, opened
+
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+INDEX = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_does_what_its_page_says(example: Path) -> None:
+    with opened(example / "README.md") as page:
+        page.type_in()
+
+
+def test_the_course_lists_every_example_in_order() -> None:
+    assert re.findall(r"\]\((\d\d-[a-z-]+)/README\.md\)", INDEX) == [path.name for path in EXAMPLES]
+
+
+def test_the_examples_are_numbered_from_one() -> None:
+    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, len(EXAMPLES) + 1)]

@@ -1,0 +1,46 @@
+"""The pages of docs/howto: each is typed in as it stands, on the example that it says it begins with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .console import ROOT, opened
+
+FOLDER = ROOT / "docs" / "howto"
+NOT_TYPED = {
+    "README.md": "the list of the others",
+    "demo.md": "the demo checks itself",
+    "install.md": "needs a package registry",
+    "run-as-a-service.md": "needs systemd",
+    "private-repositories.md": "needs a machine with ssh; test_private.py and tests/git hold it true",
+}
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name not in NOT_TYPED)
+_BEGINS = re.compile(r"\(\.\./\.\./examples/([\w-]+)/README\.md\), running\s+in `~/(\w+)`")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_does_what_it_says(path: Path) -> None:
+    begins = _BEGINS.search(path.read_text(encoding="utf-8"))
+    assert begins is not None, "the page does not say which example it begins with"
+    example, name = begins.groups()
+    with opened(path) as page:
+        page.run(f"cp -r ~/trimtab/examples/{example} ~/{name} && cd ~/{name} && git init --quiet --initial-branch main")
+        page.run("git add . && git commit --quiet --message 'The example'")
+        page.serve(f"trimtab serve --repository ~/{name} --data ~/{name}-data")
+        page.run(f"export TRIMTAB_DATA=~/{name}-data")
+        page.run("trimtab status HEAD --wait healthy --timeout 30s")
+        page.type_in()
+
+
+def test_the_list_of_pages_is_complete() -> None:
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\]\(([a-z-]+\.md)\)", index)
+    assert sorted(listed) == sorted(path.name for path in FOLDER.glob("*.md") if path.name != "README.md")
+    assert len(set(listed)) == len(listed)
+
+
+def test_pages_that_are_not_typed_in_have_no_console() -> None:
+    assert [name for name in NOT_TYPED if "```console" in (FOLDER / name).read_text(encoding="utf-8")] == []
