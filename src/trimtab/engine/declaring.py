@@ -101,7 +101,7 @@ class Declarer:
             await self._configure()
         wishes = {key: self._wish(key, application, placement) for key, application, placement in self._world.declared()}
         self.follower.follow({self.home, *((wish.repository, wish.expression) for wish in wishes.values())})
-        await self._rebuild({key.environment for key in wishes})
+        await self._rebuild({key.environment for key in wishes} | self._environments())
         affected = await self._affected(wishes, moves)
         self._wishes = wishes
         await self._render(affected)
@@ -180,6 +180,12 @@ class Declarer:
             name: known[name]
             for name in sorted(known)
             if len(self._world.inventories[name]) or name in configuration.environments
+        }
+
+    def _environments(self) -> set[str]:
+        """Those that Git declares: even where nothing is wanted any more, something of ours may be left."""
+        return {
+            name for name in self._world.configuration.environments if f"Environment/{name}" in self._world.configuration.origins
         }
 
     async def _rebuild(self, environments: Iterable[str]) -> None:

@@ -144,7 +144,7 @@ class Hands:
         inventory = world.inventories[key.environment]
         identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
         removing = inventory.of(key.application).keys() - {manifest.identity for manifest in content.manifests}
-        claims = world.claims(key.environment, identities)
+        claims = world.claims(key, identities)
         owners = {one.owner.application for one in observed.values() if one.owner is not None} - {key.application}
         sequence = state.current.sequence if state.current is not None else world.sequence
         return Situation(

@@ -178,6 +178,7 @@ class Workers:
         news = len(self._inbox[key])
         for one in list(self._inbox[key]):
             gathered.add(step(key, gathered.state, one, self._clock.now()))
+        acted = False
         happening: Happening | None = self._awake(key, gathered.state)
         while happening is not None:
             now = self._clock.now()
@@ -188,6 +189,9 @@ class Workers:
             if not isinstance(decision.act, Look) or decision.dropped or decision.entries or len(self._inbox[key]) > news:
                 await self._commit(key, gathered, news)
                 news = 0
+            if acted:
+                self._hands.end(key)  # not before what became of it is in the inventory
+            acted = isinstance(decision.act, Take)
             if len(self._inbox[key]) > news:
                 self._hands.end(key)
                 return  # new content or a command goes first: what was decided without it is decided again
@@ -262,9 +266,7 @@ class Workers:
                 self._woken.pop(key, None)
                 return await self._hands.look(key, state)
             case Take():
-                took = await self._hands.take(key, act.steps, state)
-                self._hands.end(key)
-                return took
+                return await self._hands.take(key, act.steps, state)
             case Rest():
                 self._schedule(key, act.due, now)
                 return None

@@ -155,9 +155,14 @@ class World:
         self.contents[key] = {name: content for name, content in self.contents[key].items() if name in used}
         return self._reclaim(key)
 
-    def claims(self, environment: str, identities: Iterable[Identity]) -> dict[Identity, frozenset[str]]:
-        claims = self._claims[environment]
-        return {identity: frozenset(claims[identity]) for identity in identities if identity in claims}
+    def claims(self, key: Key, identities: Iterable[Identity]) -> dict[Identity, frozenset[str]]:
+        """Who wants an object besides what is current of ``key``: other applications, and its own newest content."""
+        claims, newest, own = self._claims[key.environment], self._newest(key), frozenset((key.application,))
+        return {
+            identity: (frozenset(claims[identity]) - own) | (own if identity in newest else frozenset())
+            for identity in identities
+            if identity in claims
+        }
 
     def contenders(self, key: Key, claims: Mapping[Identity, frozenset[str]]) -> dict[Identity, frozenset[str]]:
         """Of ``claims`` that ``key`` is not alone with, those of applications at their newest Revision: who lets an object go there is not

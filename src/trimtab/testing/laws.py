@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 15.0
 """A process that lost the lease may still finish calls of this age; the engine notices the loss within it."""
 
+IN_FLIGHT_SECONDS = 15.0
+"""What was decided before somebody suspended another application may be on its way for so long."""
+
 Act = Callable[[Witness, Acting], Iterator[str]]
 Write = Callable[[Witness, Writing], Iterator[str]]
 End = Callable[["Simulation"], Iterator[str]]
@@ -172,7 +175,11 @@ def suspended_applications_rest(witness: Witness, acting: Acting) -> Iterator[st
     names = {acting.key.application} | ({acting.mutation.owner.application} if acting.mutation.owner is not None else set())
     for name in sorted(names) if acting.process == acting.holder else ():
         state = acting.life.states.get(Key(acting.key.environment, name))
-        if state is not None and state.suspension is not None:
+        just_now = (
+            name != acting.key.application
+            and moment() - acting.life.suspended.get(Key(acting.key.environment, name), 0.0) < IN_FLIGHT_SECONDS
+        )
+        if state is not None and state.suspension is not None and not just_now:
             yield f"{name} is suspended"
 
 

@@ -430,6 +430,8 @@ async def foreign(world: Simulation) -> str:
 
 
 def _plant(world: Simulation, environment: str, ref: ObjectRef) -> None:
+    if ref.identity in world.targets.get(environment).objects.there:
+        return
     body = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": ref.name}, "spec": {"by": "hand"}}
     world.targets.get(environment).put_foreign(ref, body)
 

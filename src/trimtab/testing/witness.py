@@ -61,6 +61,7 @@ class Life:
     left: dict[Key, set[Identity]] = field(default_factory=lambda: defaultdict(set))
     removals: dict[Key, list[Removal]] = field(default_factory=lambda: defaultdict(list))
     changed: dict[Key, dict[Identity, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    suspended: dict[Key, float] = field(default_factory=dict)
     led: dict[str, float] = field(default_factory=dict)
 
     def views(self, first: int) -> Iterator[View]:
@@ -176,7 +177,10 @@ class Witness:
         for event in writing.events:
             self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
         for key, state in writing.after.items():
-            self._start(key, writing.before[key], state)
+            before = writing.before[key]
+            if state is not None and state.suspension is not None and (before is None or before.suspension is None):
+                life.suspended[key] = moment()
+            self._start(key, before, state)
             life.left[key].clear()
         for environment, ref in writing.writes.dropped:
             life.entries.pop((environment, ref.identity), None)

@@ -12,6 +12,7 @@ For each object that Git wants:
 For each object that we own and Git no longer wants:
 
     wanted by another application                    nothing: that one's plan hands it over
+    wanted by our own content that waits             nothing: it will be wanted again
     opted out of removal                             nothing
     there, and still ours by uid and owner           remove, or a Hold when doubt or the budget says so
     there, another application's of the environment  given back (`given_back`): a hand-over that was wanted no more before it came about
@@ -57,9 +58,9 @@ class Situation:
     """All that a plan is made from.
 
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
-    application owns. ``waves`` is the target's word on when each is applied. ``claims`` says which applications of the environment want an object, now or at a Revision that waits;
-    ``contenders`` which of them want it at their newest Revision, where several do or did. ``suspended`` are applications that must not be touched.
-    ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
+    application owns. ``waves`` is the target's word on when each is applied. ``claims`` says which other applications of the
+    environment want an object, now or at a Revision that waits, and whether this one does at its newest; ``contenders`` which of all
+    want it at their newest, where several do or did. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
     """
@@ -167,7 +168,7 @@ def _rival(situation: Situation, identity: Identity) -> str:
     entry = situation.inventory.get(identity)
     ours = frozenset((situation.key.application,))
     # Where nobody wants it at the newest Revision, the older contents that still run are no worse than each other.
-    contenders = situation.contenders.get(identity) or situation.claims.get(identity, ours)
+    contenders = situation.contenders.get(identity) or situation.claims.get(identity, ours) | ours
     best = entry.application if entry is not None and entry.application in contenders | ours else min(contenders)
     return "" if best == situation.key.application else best
 
@@ -201,7 +202,7 @@ def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
     return {
         identity: entry
         for identity, entry in situation.inventory.of(situation.key.application).items()
-        if identity not in wanted and not situation.claims.get(identity, frozenset()) - {situation.key.application}
+        if identity not in wanted and not situation.claims.get(identity)
     }
 
 
