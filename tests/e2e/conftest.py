@@ -48,8 +48,10 @@ class World:
                 left.append(f"down: {done.err}")
         for served in self.servers:
             if served.alive:
-                served.kill()
                 left.append("a server")
+                served.kill()
+            elif served.process is not None:
+                served.ended()
             with suppress(AssertionError):
                 until(lambda served=served: not served.processes(), 3)
             for pid, command in served.processes().items():

@@ -154,8 +154,14 @@ class Served:
         self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals) -> int:
+        """Send it a signal; returns the exit code."""
         assert self.process is not None, "it was not started"
         self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """The exit code, once it has ended. Raises TimeoutExpired."""
+        assert self.process is not None, "it was not started"
         code = self.process.wait(END_SECONDS)
         if self.process.stdout is not None:
             self.process.stdout.close()
@@ -165,11 +171,8 @@ class Served:
     def down(self) -> Done:
         """End it and all that it manages."""
         done = run("down", "--data", str(self.data))
-        if self.process is not None:
-            self.process.wait(END_SECONDS)
-            if self.process.stdout is not None:
-                self.process.stdout.close()
-            self.process = None
+        if self.process is not None and done.code == 0:
+            self.ended()
         return done
 
     def logged(self) -> str:
