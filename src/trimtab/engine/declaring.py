@@ -305,7 +305,11 @@ class Declarer:
         self._world.restore(key, content)
 
     async def _content(self, key: Key, wish: Wish, revision: str) -> Content:
-        tree = self._repositories.tree(wish.repository, Revision(revision))
+        try:
+            tree = self._repositories.tree(wish.repository, Revision(revision))
+        except UserError as error:
+            # Another machine saw that commit; this one's mirror may yet get it.
+            raise TransientError(error.message, remedy=error.remedy) from error
         if self._emptied(key, wish, tree):
             self._reads(key, wish.repository, (wish.request.path,), keep=True)
             return GONE
