@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -47,11 +48,12 @@ class World:
             if done is not None and done.code:
                 left.append(f"down: {done.err}")
         for served in self.servers:
-            if served.alive:
-                left.append("a server")
-                served.kill()
-            elif served.process is not None:
-                served.ended()
+            if served.process is not None:
+                try:
+                    served.ended()
+                except subprocess.TimeoutExpired:
+                    left.append("a server")
+                    served.kill()
             with suppress(AssertionError):
                 until(lambda served=served: not served.processes(), 3)
             for pid, command in served.processes().items():
