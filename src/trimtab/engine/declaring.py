@@ -254,6 +254,7 @@ class Declarer:
             return None
         async with places:
             try:
+                self._expect(wish.repository, head.revision)
                 await self._restore(key, wish, head)
                 content = await self._content(key, wish, head.revision)
             except TrimtabError as error:
@@ -262,6 +263,13 @@ class Declarer:
         self._world.problems.pop(key, None)
         self._offer(key, content, self._sequence(head))
         return Declared(head.revision, self._sequence(head), content.digest, first=self._first(key))
+
+    def _expect(self, repository: str, revision: Revision) -> None:
+        """Raises TransientError for a commit that only another machine has seen so far: this one's mirror may yet get it."""
+        try:
+            self._repositories.tree(repository, revision)
+        except UserError as error:
+            raise TransientError(error.message, remedy=error.remedy) from error
 
     def _first(self, key: Key) -> bool:
         first = key not in self._told
@@ -305,11 +313,7 @@ class Declarer:
         self._world.restore(key, content)
 
     async def _content(self, key: Key, wish: Wish, revision: str) -> Content:
-        try:
-            tree = self._repositories.tree(wish.repository, Revision(revision))
-        except UserError as error:
-            # Another machine saw that commit; this one's mirror may yet get it.
-            raise TransientError(error.message, remedy=error.remedy) from error
+        tree = self._repositories.tree(wish.repository, Revision(revision))
         if self._emptied(key, wish, tree):
             self._reads(key, wish.repository, (wish.request.path,), keep=True)
             return GONE
