@@ -95,7 +95,7 @@ class Page:
         self._environment = {
             **os.environ,
             "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{home}/.local/bin:{os.environ['PATH']}",
             "COLUMNS": "200",
             "TZ": "UTC",
         }
@@ -165,6 +165,8 @@ class Page:
         for stream in (self._shell.stdin, self._shell.stdout):
             if stream is not None:
                 stream.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._shell.pid, signal.SIGTERM)  # what a page left in the background when it proved untrue
         self._shell.wait(10)
 
     def differs(self, expected: list[str], printed: list[str]) -> str:
@@ -216,6 +218,8 @@ def opened(path: Path) -> Iterator[Page]:
         home = Path(name).resolve()
         (home / "trimtab").mkdir()
         (home / "trimtab" / "examples").symlink_to(ROOT / "examples")
+        (home / ".local" / "bin").mkdir(parents=True)
+        (home / ".local" / "bin" / "trimtab").symlink_to(Path(sys.executable).parent / "trimtab")
         page = Page(path, home)
         try:
             yield page
