@@ -28,6 +28,7 @@ def answer(kind: type[ApiError], code: int, retry_after: float | None = None) ->
         (answer(errors.ServerError, 500), True, False),
         (Unreachable("x", "y", sent=True), True, False),
         (Unreachable("x", "y", sent=False), True, True),
+        (Unreachable("x", "y", sent=False, lasting=True), False, False),
         (answer(errors.NotFound, 404), False, False),
         (answer(errors.Conflict, 409), False, False),
         (answer(errors.Invalid, 422), False, False),

@@ -158,7 +158,7 @@ class Listener:
             case Change.MODIFIED:
                 assert event.object is not None
                 assert self.there[event.name][0] == event.uid
-                assert self.there[event.name][1] != event.object.resource_version, "told again what was known"
+                assert int(self.there[event.name][1]) < int(event.object.resource_version), "told again what was known"
                 self.there[event.name] = (event.uid, event.object.resource_version)
             case Change.DELETED:
                 assert self.there.pop(event.name)[0] == event.uid
@@ -262,6 +262,20 @@ def test_a_forgotten_version_costs_a_list_which_tells_only_differences() -> None
 
     _, listener = story(play)
     assert listener.told[5:] == ["INTERRUPTED", "SYNCED", "MODIFIED b", "DELETED d", "ADDED d", "DELETED c", "SYNCED"]
+
+
+def test_bookmarks_keep_a_quiet_watch_young() -> None:
+    async def play(store: Store, _: Listener) -> None:
+        await asyncio.sleep(10)
+        store.version += 1_000  # things happen elsewhere
+        await asyncio.sleep(400)
+        store.forget()
+        store.put("a")
+        await asyncio.sleep(400)
+
+    store, listener = story(play)
+    assert listener.told == ["SYNCED", "ADDED a"]
+    assert store.lists == 1
 
 
 def test_a_list_that_fails_half_way_takes_nothing_away() -> None:

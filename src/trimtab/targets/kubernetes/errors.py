@@ -155,10 +155,10 @@ class TooLarge(ApiError, TransientError):  # noqa: N818
 
 
 class Unreachable(ApiError, TransientError):  # noqa: N818
-    """``sent``: the request may have reached the server and been carried out."""
+    """``sent``: the request may have reached the server and been carried out. ``lasting``: another attempt now is of no use."""
 
-    def __init__(self, doing: str, words: str, *, sent: bool, remedy: str = "") -> None:
-        self.sent = sent
+    def __init__(self, doing: str, words: str, *, sent: bool, lasting: bool = False, remedy: str = "") -> None:
+        self.sent, self.lasting = sent, lasting
         super().__init__(doing, words, remedy=remedy)
 
 

@@ -39,7 +39,7 @@ def _may(request: Request, error: ApiError, attempt: int) -> bool:
         case TooManyRequests():
             return True
         case Unreachable():
-            return request.repeatable or not error.sent
+            return not error.lasting and (request.repeatable or not error.sent)
         case ServerError():
             return request.repeatable and (error.code != 500 or attempt < INTERNAL_ATTEMPTS_MAX)
         case _:

@@ -172,13 +172,13 @@ class Transport:
         try:
             return await self._credentials.current()
         except TransientError as error:
-            raise Unreachable(request.doing, error.message, sent=False, remedy=error.remedy) from error
+            raise Unreachable(request.doing, error.message, sent=False, lasting=True, remedy=error.remedy) from error
 
     async def _renew(self, request: Request, refused: Credential) -> bool:
         try:
             return await self._credentials.renew(refused)
         except TransientError as error:
-            raise Unreachable(request.doing, error.message, sent=False, remedy=error.remedy) from error
+            raise Unreachable(request.doing, error.message, sent=False, lasting=True, remedy=error.remedy) from error
 
     async def _begin(
         self, session: aiohttp.ClientSession, request: Request, credential: Credential, extra: Mapping[str, str] | None
@@ -266,7 +266,9 @@ class _Contexts:
             try:
                 await asyncio.to_thread(self._look, credential)
             except (OSError, ValueError) as error:
-                raise Unreachable(request.doing, f"cannot speak TLS with {self._cluster.server}: {error}", sent=False) from error
+                raise Unreachable(
+                    request.doing, f"cannot speak TLS with {self._cluster.server}: {error}", sent=False, lasting=True
+                ) from error
             self._credential = credential
             self._looked_at = self._clock.monotonic()
         assert self._made is not None
@@ -304,10 +306,9 @@ async def _error(request: Request, response: aiohttp.ClientResponse) -> ApiError
 def _unreachable(request: Request, server: str, error: Exception) -> Unreachable:
     words = _words(error)
     sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError)
-    remedy = ""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        remedy = "Check certificate-authority and tls-server-name of the kubeconfig"
-    return Unreachable(request.doing, f"no answer from {server}: {words}", sent=sent, remedy=remedy)
+    distrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    remedy = "Check certificate-authority and tls-server-name of the kubeconfig" if distrusted else ""
+    return Unreachable(request.doing, f"no answer from {server}: {words}", sent=sent, lasting=distrusted, remedy=remedy)
 
 
 def _words(error: Exception) -> str:
