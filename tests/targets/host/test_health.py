@@ -16,7 +16,7 @@ WEB = manifest("Process", "web", {"command": ["x"]})
 def instance(**fields: Any) -> dict[str, Any]:
     plain = {
         "id": "a", "digest": "d", "state": "starting", "ready": False, "published": False, "exitsRecent": 0, "lastExit": "",
-        "waitSeconds": 0, "createdSeconds": 1.0, "probe": "", "lastLogLine": "last words",
+        "waitSeconds": 0, "unreadySeconds": 1.0, "probe": "", "lastLogLine": "last words",
     }  # fmt: skip
     return plain | fields
 
@@ -54,9 +54,9 @@ def test_the_release_before_still_serving_is_progressing() -> None:
 
 def test_not_ready_in_time_is_degraded() -> None:
     """startupSeconds is over."""
-    health = judged(instance(createdSeconds=61.0))
+    health = judged(instance(unreadySeconds=61.0))
     assert (health.status, health.message) == (HealthStatus.DEGRADED, "not ready after 61 s: no answer yet")
-    assert judged(instance(createdSeconds=61.0), startupSeconds=100.0).status is HealthStatus.PROGRESSING
+    assert judged(instance(unreadySeconds=61.0), startupSeconds=100.0).status is HealthStatus.PROGRESSING
 
 
 def test_a_crash_loop_is_degraded() -> None:

@@ -55,8 +55,8 @@ def _ill(each: dict[str, Any], startup_seconds: float) -> str:
         loop = "crash loop: " if number > 1 else ""
         exits = f"{number} exit{'s' if number != 1 else ''} in 60 s" if number else "it has ended"
         return f"{loop}{exits}, last: {each['lastExit'] or 'unknown'}{again}"
-    if not each["ready"] and each["createdSeconds"] > startup_seconds:
-        return f"not ready after {each['createdSeconds']:.0f} s: {each['probe'] or 'no answer yet'}"
+    if not each["ready"] and each["unreadySeconds"] > startup_seconds:
+        return f"not ready after {each['unreadySeconds']:.0f} s: {each['probe'] or 'no answer yet'}"
     return ""
 
 

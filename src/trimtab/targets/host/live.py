@@ -56,6 +56,7 @@ class Live:
         self.connections = 0
         self.started = clock.monotonic()
         self.created = clock.monotonic()
+        self.unready_since = self.created
         self.exits: deque[Exit] = deque(maxlen=KEPT_MAX)
         self.restarts = 0
         self.last_exit = ""
@@ -123,6 +124,7 @@ class Live:
         worked = killed or (self.worked and (self._spec.readiness is not None or lived >= STEADY_SECONDS))
         ended = Exit(now, lived, worked)
         self.exits.append(ended)
+        self._no_longer_ready()
         self.pid, self.ready, self.unsure = 0, False, False
         self.asked.log_offset = self._log_size()
         self.quiet()
@@ -148,7 +150,7 @@ class Live:
             "exitsRecent": sum(each.at > self._clock.monotonic() - 60 for each in self.exits),
             "lastExit": self.last_exit,
             "runningSeconds": round(self._clock.monotonic() - self.started, 1) if self.pid else 0,
-            "createdSeconds": round(self._clock.monotonic() - self.created, 1),
+            "unreadySeconds": 0 if self.ready else round(self._clock.monotonic() - self.unready_since, 1),
             "waitSeconds": round(max(0.0, self.wait_until - self._clock.monotonic()), 1) if self.wait_until else 0,
             "probe": self.probe_message,
             "lastLogLine": printable(last_line(root / place(self.id) / "log"))[:500],
@@ -200,10 +202,17 @@ class Live:
 
     def _set_ready(self, ready: bool, message: str) -> None:
         self.worked = self.worked or ready
+        if not ready:
+            self._no_longer_ready()
         changed = (self.ready, self.unsure) != (ready, False)
         self.ready, self.unsure, self.probe_message = ready, False, message
         if changed:
             self._moved()
+
+    def _no_longer_ready(self) -> None:
+        """A start is given its time anew after each time that it was ready, and not after each crash on the way there."""
+        if self.ready:
+            self.unready_since = self._clock.monotonic()
 
     def _log_size(self) -> int:
         try:
