@@ -22,9 +22,9 @@ import (
 
 // up runs the parts of one cluster as children and does what lines on stdin say, with one line of JSON on stdout for each:
 //
-//	start PART    stop PART    kill PART    pause PART    resume PART    ready    status
+//	start PART    stop PART    kill PART    pause PART    resume PART    ready    status    quit
 //
-// The end of stdin ends everything. Children that end by themselves stay down: a test that kills a part wants to see it down.
+// The end of stdin ends everything too; with --temporary it also removes the directory, because whoever had it is gone. Children that end by themselves stay down: a test that kills a part wants to see it down.
 // The parts are this process's children, not the test's, and see nothing of the test's environment.
 const (
 	readySeconds = 60
@@ -38,6 +38,7 @@ func up(arguments []string) error {
 	directory := flags.String("directory", "", "where the cluster lives")
 	parts := flags.String("parts", strings.Join(order, ","), "which parts to start")
 	nodes := flags.Int("nodes", 1, "how many nodes there are")
+	temporary := flags.Bool("temporary", false, "remove the directory when stdin ends without a quit")
 	_ = flags.Parse(arguments)
 	made, err := prepare(*directory, *nodes)
 	if err != nil {
@@ -53,7 +54,14 @@ func up(arguments []string) error {
 	tell(cluster, cluster.ready())
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
+		if lines.Text() == "quit" {
+			return nil
+		}
 		tell(cluster, cluster.perform(strings.Fields(lines.Text())))
+	}
+	cluster.end()
+	if *temporary {
+		return os.RemoveAll(*directory)
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ class Cluster:
         with process:
             assert process.stdin is not None
             with suppress(BrokenPipeError):
+                process.stdin.write("quit\n")
                 process.stdin.close()
             try:
                 process.wait(10)

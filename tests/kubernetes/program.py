@@ -100,13 +100,16 @@ def installed_go() -> str | None:
 
 
 def go_version(go: str) -> str:
-    done = subprocess.run([go, "env", "GOVERSION"], env=go_environment(), cwd="/", capture_output=True, text=True, check=False)
+    done = subprocess.run([go, "env", "GOVERSION"], env=go_environment(go), cwd="/", capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 
-def go_environment() -> dict[str, str]:
-    """GOTOOLCHAIN=local: the version that was asked for its name is the one that builds."""
-    ours = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "", "GO111MODULE": "on"}
+def go_environment(go: str) -> dict[str, str]:
+    """GOTOOLCHAIN=local: the version that was asked for its name is the one that builds. A Go of our own keeps to our cache: somebody
+    who has none does not want a `go` directory in the home."""
+    ours = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-modcacherw", "GO111MODULE": "on"}
+    if Path(go).is_relative_to(cache()):
+        ours |= {"GOCACHE": str(cache() / "go-build"), "GOMODCACHE": str(cache() / "go-modules")}
     return {**SURROUNDINGS, **ours}
 
 
@@ -157,7 +160,7 @@ def build(go: str, target: Path, progress: IO[str]) -> None:
     child = subprocess.Popen(
         command,
         cwd=SOURCES,
-        env=go_environment(),
+        env=go_environment(go),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
