@@ -62,6 +62,12 @@ def rule_of(obj: Body) -> Rule:
     return _of_family(group)
 
 
+def deletion(obj: Body) -> Health | None:
+    """What is said of an object that is being deleted; None when it is not."""
+    metadata = obj.get("metadata")
+    return _going(obj, metadata) if isinstance(metadata, dict) and metadata.get("deletionTimestamp") else None
+
+
 def known(api_version: str, kind: str) -> bool:
     """True when a table names this kind (or all kinds of its group), so that the convention is not asked."""
     return rule_of({"apiVersion": api_version, "kind": kind}) is not convention
@@ -122,4 +128,4 @@ def _remains(obj: Body) -> str:
     return "; ".join(said(found[name]) for name in _REMAINS if name in found and found[name].get("status") == "True")
 
 
-__all__ = ["HEALTHY", "assess", "known", "missing", "rule_of"]
+__all__ = ["HEALTHY", "assess", "deletion", "known", "missing", "rule_of"]

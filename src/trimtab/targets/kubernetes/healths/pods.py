@@ -68,8 +68,9 @@ def trouble(pod: Body) -> Trouble | None:
         gated = scheduled.get("reason") == "SchedulingGated"
         why = text(scheduled, "message") or text(scheduled, "reason") or "no reason given"
         return Trouble(f"{'held back by a scheduling gate' if gated else 'cannot be scheduled'}: {why}", waits=True)
+    over = status.get("phase") == "Failed" or text(mapping(pod, "spec"), "restartPolicy") == "Never"
     for container, label in _containers(status):
-        found = _container(container, label)
+        found = _container(container, label, over)
         if found is not None:
             return found
     if status.get("phase") == "Failed":
@@ -84,7 +85,8 @@ def _containers(status: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], 
                 yield each, label
 
 
-def _container(container: Mapping[str, Any], label: str) -> Trouble | None:
+def _container(container: Mapping[str, Any], label: str, over: bool) -> Trouble | None:
+    """``over``: what has ended is not started again."""
     name, state = text(container, "name"), mapping(container, "state")
     waiting, ended = mapping(state, "waiting"), mapping(state, "terminated")
     reason, message = text(waiting, "reason"), text(waiting, "message")
@@ -98,7 +100,7 @@ def _container(container: Mapping[str, Any], label: str) -> Trouble | None:
         times = number(container, "restartCount")
         return Trouble(f"{here} crashes again and again ({times} restarts): {last or message}", name, logs=True, previous=True)
     if ended and number(ended, "exitCode") != 0:
-        return Trouble(f"{here} has ended: {ending(ended)}", name, logs=True)
+        return Trouble(f"{here} has ended: {ending(ended)}", name, logs=True, waits=not over)
     return None
 
 
