@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.conftest import cluster, faults, namespace, own_cluster
 from tests.kubernetes.faults import FaultProxy
 
-from trimtab.core.model.errors import UserError
+from trimtab.core.model.errors import TransientError, UserError
 from trimtab.plumbing.clock import SystemChance, SystemClock
+from trimtab.ports.clock import Clock
 from trimtab.targets.kubernetes import errors, kubeconfig, requests
 from trimtab.targets.kubernetes.client import Client
 from trimtab.targets.kubernetes.connection import Impersonation
-from trimtab.targets.kubernetes.discovery import Unavailable, UnknownKind
+from trimtab.targets.kubernetes.discovery import Discovery, Unavailable, UnknownKind
 from trimtab.targets.kubernetes.errors import FieldConflict
-from trimtab.targets.kubernetes.requests import PODS, Selector
+from trimtab.targets.kubernetes.requests import PODS, Request, Selector
 from trimtab.targets.kubernetes.resources import Resource
+from trimtab.targets.kubernetes.transport import Answer
 from trimtab.targets.kubernetes.watching import Change, Event
 
 __all__ = ["cluster", "faults", "namespace", "own_cluster"]
@@ -36,16 +39,16 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=Tru
 SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False)
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 
-Connecting = Callable[[Path], Client]
+Connecting = Callable[..., Client]
 
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connecting]:
     made: list[Client] = []
 
-    def make(path: Path) -> Client:
+    def make(path: Path, clock: Clock | None = None) -> Client:
         connection = kubeconfig.load({}, path=path)
-        made.append(Client.connect(connection, environment=os.environ, clock=SystemClock(), chance=SystemChance()))
+        made.append(Client.connect(connection, environment=os.environ, clock=clock or SystemClock(), chance=SystemChance()))
         return made[-1]
 
     yield make
@@ -314,21 +317,9 @@ async def test_a_proxy_leads_to_the_server(cluster: Cluster, connect: Connecting
 
 async def test_a_new_kind_works_as_soon_as_it_is_served_and_is_gone_when_it_goes(client: Client, namespace: str) -> None:
     group = f"{namespace}.example.org"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"carts.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": "Cart", "plural": "carts", "singular": "cart"},
-            "scope": "Namespaced",
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
     with pytest.raises(UnknownKind):
         await client.discovery.resource(f"{group}/v1", "Cart")
-    made = await client.apply(DEFINITIONS, "", f"carts.{group}", definition, force=True)
+    made = await client.apply(DEFINITIONS, "", f"carts.{group}", definition(group), force=True)
     carts = await eventually(lambda: client.discovery.resource(f"{group}/v1", "Cart"), UnknownKind)
     cart = {"apiVersion": f"{group}/v1", "kind": "Cart", "metadata": {"name": "c"}, "spec": {"items": 3}}
     assert (await client.apply(carts, namespace, "c", cart, force=True)).body()["spec"] == {"items": 3}
@@ -342,6 +333,57 @@ async def test_a_new_kind_works_as_soon_as_it_is_served_and_is_gone_when_it_goes
     with pytest.raises(errors.NotFound) as caught:
         await client.list(carts)
     assert not caught.value.names_object
+
+
+def definition(group: str) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"carts.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": "Cart", "plural": "carts", "singular": "cart"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+class HastyClock(SystemClock):
+    """Tries again without a pause, so that every moment of a start is seen."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def test_a_server_that_starts_never_denies_a_kind_that_it_is_about_to_serve(
+    own_cluster: Cluster, connect: Connecting
+) -> None:
+    client = connect(own_cluster.kubeconfig)
+    await client.apply(DEFINITIONS, "", "carts.shop.dev", definition("shop.dev"), force=True)
+    carts = await eventually(lambda: client.discovery.resource("shop.dev/v1", "Cart"), UnknownKind)
+
+    async def soon(request: Request) -> Answer:
+        return await client.send(msgspec.structs.replace(request, seconds=0.2))
+
+    async def listed() -> Any:
+        return await soon(requests.page(carts))
+
+    heard = {"served": 0, "not now": 0}
+    for _ in range(2):
+        await asyncio.to_thread(own_cluster.kill, "apiserver")
+        starting = asyncio.create_task(asyncio.to_thread(own_cluster.start, "apiserver"))
+        while not starting.done():
+            fresh = Discovery(soon, SystemClock())
+            for ask in (partial(fresh.resource, "shop.dev/v1", "Cart"), partial(fresh.served, carts), listed):
+                try:
+                    heard["served" if await ask() is not False else "gone"] += 1
+                except (TransientError, errors.Forbidden):
+                    heard["not now"] += 1
+        await starting
+    assert set(heard) == {"served", "not now"}
+    assert min(heard.values()) > 0
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]], expected: type[BaseException]) -> Any:
