@@ -1,8 +1,10 @@
 """What every target keeps to, whatever is behind it. A module that tests one imports everything from here and gives two fixtures:
 
-`target`      an empty Target of the Environment "host", started, with installation "test"
+`target`      an empty Target of the Environment "host", started
 `factory`     `factory(name, change=…)`: a Manifest that the target can carry out and make healthy; another ``change`` gives another
               body under the same name
+
+and, where the installation is not called "test", `installation`, its name.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from typing import Protocol
 
 import pytest
 
+from trimtab.core.decide.diff import changes
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.engine.looking import freshest
 from trimtab.ports.target import LogLine, Target
 
 HEALTHY_SECONDS = 15.0
@@ -31,6 +35,11 @@ def step(manifest: Manifest, action: Action = Action.CREATE, *, application: str
     return Step(action, manifest.ref, application, "host", manifest=None if action is Action.REMOVE else manifest, uid=uid)
 
 
+@pytest.fixture
+def installation() -> str:
+    return "test"
+
+
 async def put(target: Target, manifest: Manifest, action: Action = Action.CREATE, *, application: str = "shop") -> Outcome:
     """Preview and apply, as the engine does."""
     await target.preview([manifest])
@@ -40,6 +49,14 @@ async def put(target: Target, manifest: Manifest, action: Action = Action.CREATE
 
 async def look(target: Target, ref: ObjectRef) -> Observed | None:
     return (await target.observe(Scope("host", (ref,)))).get(ref.identity)
+
+
+async def differs(target: Target, manifest: Manifest) -> bool:
+    """Whether the target would store something else than it does, by the comparison that the engine makes."""
+    observed = await target.observe(Scope("host", (manifest.ref,)))
+    preview = await target.preview([manifest])
+    there = freshest(observed, preview).get(manifest.identity)
+    return bool(changes(there.body if there is not None else None, preview.bodies[manifest.identity]))
 
 
 async def until(check: Callable[[], object], seconds: float) -> None:
@@ -76,15 +93,16 @@ async def test_a_preview_changes_nothing(target: Target, factory: Factory) -> No
     assert await target.observe(Scope("host")) == {}
 
 
-async def test_what_is_applied_is_observed_as_previewed(target: Target, factory: Factory) -> None:
+async def test_what_is_applied_is_observed_as_previewed(target: Target, factory: Factory, installation: str) -> None:
     """So that a plain comparison is the diff; with its owner, its digest and a uid, and in time healthy."""
     manifest = factory("one")
+    assert await differs(target, manifest)
     outcome = await put(target, manifest)
     assert isinstance(outcome, Applied)
     assert outcome.uid
     seen = await healthy(target, manifest)
-    assert seen.body == (await target.preview([manifest])).bodies[manifest.identity]
-    assert (seen.uid, seen.owner, seen.digest) == (outcome.uid, Owner("test", "host", "shop"), manifest.digest)
+    assert not await differs(target, manifest)
+    assert (seen.uid, seen.owner, seen.digest) == (outcome.uid, Owner(installation, "host", "shop"), manifest.digest)
     assert set(await target.observe(Scope("host"))) == {manifest.identity}
 
 
@@ -100,25 +118,28 @@ async def test_applying_again_changes_nothing(target: Target, factory: Factory) 
 
 
 async def test_an_update_keeps_the_object(target: Target, factory: Factory) -> None:
-    """Another body and digest under the same uid."""
-    await put(target, factory("one", "a"))
-    before = await healthy(target, factory("one", "a"))
-    await put(target, factory("one", "b"), Action.UPDATE)
-    after = await healthy(target, factory("one", "b"))
+    """Another body and digest under the same uid; before, only the new one differs from what is there, and afterwards only the old."""
+    old, new = factory("one", "a"), factory("one", "b")
+    await put(target, old)
+    before = await healthy(target, old)
+    assert (await differs(target, old), await differs(target, new)) == (False, True)
+    await put(target, new, Action.UPDATE)
+    after = await healthy(target, new)
+    assert (await differs(target, old), await differs(target, new)) == (True, False)
     assert after.uid == before.uid
-    assert after.body != before.body
     assert after.digest == factory("one", "b").digest
 
 
-async def test_a_handover_changes_the_owner_alone(target: Target, factory: Factory) -> None:
+async def test_a_handover_changes_the_owner_alone(target: Target, factory: Factory, installation: str) -> None:
     """The object itself stays."""
     manifest = factory("one")
     await put(target, manifest)
     before = await healthy(target, manifest)
     await put(target, manifest, Action.HANDOVER, application="other")
     after = await healthy(target, manifest)
-    assert after.owner == Owner("test", "host", "other")
+    assert after.owner == Owner(installation, "host", "other")
     assert (after.uid, after.body) == (before.uid, before.body)
+    assert not await differs(target, manifest)
 
 
 async def test_what_is_removed_is_gone(target: Target, factory: Factory) -> None:
@@ -188,4 +209,4 @@ async def test_logs_end_when_they_are_not_followed(target: Target, factory: Fact
         assert len(lines) <= 5
 
 
-__all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "pytest"]
+__all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]

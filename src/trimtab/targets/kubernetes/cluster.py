@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +17,17 @@ from . import kubeconfig
 from .client import Client
 from .connection import Connection
 from .discovery import UnknownKind
+from .errors import Forbidden, NotFound
 from .known import Kind, Known
 from .ownership import selector
 from .requests import Selector
 from .resources import Resource
 from .settings import KubernetesSettings
 
+LOOKS_AT_ONCE_MAX = 8
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Cluster:
     told: Callable[[Key], None]
     kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE_MAX))
 
     @property
     def namespace(self) -> str:
@@ -61,7 +67,7 @@ class Cluster:
             return None
 
     async def kind(self, resource: Resource) -> Kind:
-        """What is known of it, surely. Raises TransientError while nothing is."""
+        """What is known of it, surely. Raises TransientError while nothing is, Refused where we may not look."""
         place = (resource.group, resource.kind)
         async with self._making:
             known = self.kinds.get(place)
@@ -69,26 +75,48 @@ class Cluster:
                 await known.close()
                 known = None
             if known is None:
-                select = Selector(labels=selector(self.installation, self.environment))
-                known = self.kinds[place] = Kind(self.client, resource, select, self.clock, self._moved)
+                known = self.kinds[place] = self._kind(resource)
         await known.ready()
+        if known.ended is not None and await self.client.discovery.served(resource):
+            # The path was not there and now it is: while a server starts, or a definition is made anew.
+            raise TransientError(f"look at {resource}: {known.ended.message}", remedy="It is asked again by itself")
         return known
 
     async def everything(self) -> list[Known]:
-        """All that is ours here, of every kind that the server can list. Raises TransientError when any of it cannot be told."""
+        """All that is ours here, of every kind that we can list. Raises TransientError when any of it cannot be told."""
         catalog = await self.client.discovery.refresh()
-        found: list[Known] = []
         for group, version in catalog.unavailable:
+            if group == "metrics.k8s.io" or group.endswith(".metrics.k8s.io"):
+                continue  # measurements; nothing is applied there
             raise TransientError(
                 f"look at everything of environment {self.environment}: {group}/{version} does not answer",
                 remedy="What it holds cannot be told apart from what is gone; mend its APIService or remove it",
             )
-        for resource in catalog.resources():
-            if {"list", "watch"} <= resource.verbs:
-                select = Selector(labels=selector(self.installation, self.environment))
-                if (await self.client.page(resource, select, limit=1)).items:
-                    found += (await self.kind(resource)).all()
-        return found
+        chosen = [resource for resource in catalog.resources() if {"list", "watch", "patch"} <= resource.verbs]
+        found = await asyncio.gather(*(self._all(resource) for resource in chosen))
+        return [known for each in found for known in each]
+
+    async def _all(self, resource: Resource) -> list[Known]:
+        known = self.kinds.get((resource.group, resource.kind))
+        if known is None:
+            try:
+                async with self._looking:
+                    if not (await self.client.page(resource, self._select, limit=1)).items:
+                        return []
+            except Forbidden:
+                # What we may not list we cannot have applied: every apply needs the watch.
+                log.info("look at everything of environment %s: %s may not be listed", self.environment, resource)
+                return []
+            except NotFound:
+                return []  # gone since the catalog was read
+        return (await self.kind(resource)).all()
+
+    @property
+    def _select(self) -> Selector:
+        return Selector(labels=selector(self.installation, self.environment))
+
+    def _kind(self, resource: Resource) -> Kind:
+        return Kind(self.client, resource, self._select, self.clock, self._moved, home=self.namespace)
 
     async def close(self) -> None:
         await asyncio.gather(*(kind.close() for kind in self.kinds.values()))

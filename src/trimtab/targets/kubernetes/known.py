@@ -24,7 +24,7 @@ from . import fields, health
 from .client import MANAGER, Client
 from .errors import ApiError
 from .objects import Object
-from .ownership import DIGEST, PLACED, owner_of
+from .ownership import DIGEST, PLACED, itself, keeps, owner_of
 from .requests import Selector
 from .resources import Resource
 from .watching import Change, Event
@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One object of ours. ``ref`` has the namespace that Git gave it. ``managed`` are the bytes of our entry (b"": there is none)."""
+    """One object of ours. ``ref`` has the namespace that Git gave it. ``managed`` are the bytes of our entry (b"": there is none).
+
+    ``edition`` changes with every write that is not one of its status. ``kept``: an annotation says that it is not to be removed.
+    """
 
     ref: ObjectRef
     namespace: str
@@ -49,6 +52,8 @@ class Known(msgspec.Struct, frozen=True):
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
     version: int = 0
+    edition: str = ""
+    kept: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -65,8 +70,12 @@ class Kind:
         select: Selector,
         clock: Clock,
         moved: Callable[[Known | None, Known | None], None],
+        *,
+        home: str,
     ) -> None:
+        """``home`` is the namespace of objects that name none."""
         self.resource = resource
+        self._home = home
         self._reflector = client.watch(resource, select)
         self._clock = clock
         self._moved = moved
@@ -74,6 +83,9 @@ class Kind:
         self._synced = asyncio.Event()
         self._deaf_since: float | None = None
         self._ended: ApiError | None = None
+        self._trouble: ApiError | None = None
+        self._heard_version = 0
+        self._unseen = True
         self._task = asyncio.create_task(self._run(), name=f"watch {resource}")
 
     @property
@@ -82,14 +94,16 @@ class Kind:
         return self._ended
 
     async def ready(self) -> None:
-        """Raises TransientError when what is there is not known."""
+        """Raises TransientError or Refused when what is there is not known."""
         if not self._synced.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._synced.wait(), SYNC_SECONDS_MAX)
-        deaf = self._deaf_since
-        if self._ended is None and (
-            not self._synced.is_set() or (deaf is not None and self._clock.monotonic() - deaf > DEAF_SECONDS_MAX)
-        ):
+        if self._ended is not None:
+            return
+        deaf = self._deaf_since is not None and self._clock.monotonic() - self._deaf_since > DEAF_SECONDS_MAX
+        if self._trouble is not None and (deaf or self._unseen):
+            raise self._trouble.with_traceback(None)
+        if deaf or self._unseen:
             raise TransientError(f"look at {self.resource}: the server does not answer", remedy="It is asked again by itself")
 
     def get(self, namespace: str, name: str) -> Known | None:
@@ -100,10 +114,12 @@ class Kind:
 
     def put(self, found: Object) -> Known:
         """What an answer to a request of ours has told, before the watch does."""
-        known = describe(found)
+        known = describe(found, self._home)
         before = self._objects.get((found.namespace, found.name))
-        if before is None or before.uid != known.uid or before.version < known.version:
+        # What the watch has been past already and does not show has been deleted since.
+        if known.version > (self._heard_version if before is None else before.version):
             self._objects[found.namespace, found.name] = known
+            self._moved(before, known)
         return known
 
     async def close(self) -> None:
@@ -121,15 +137,25 @@ class Kind:
             self._objects.clear()
             self._synced.set()
 
+    def _restored(self) -> None:
+        """After a stretch of time in which nothing was known: whoever waits for that looks again."""
+        for known in self._objects.values():
+            self._moved(None, known)
+
     def _heard(self, event: Event) -> None:
         match event.change:
             case Change.SYNCED:
-                self._deaf_since = None
+                self._deaf_since, self._trouble, self._unseen = None, None, False
                 self._synced.set()
+                self._restored()
             case Change.INTERRUPTED:
+                self._trouble = event.error
+                self._synced.set()  # whoever waits is told why
                 if self._deaf_since is None:
                     self._deaf_since = self._clock.monotonic()
             case Change.DELETED:
+                if event.object is not None:
+                    self._heard_version = max(self._heard_version, version_of(event.object))
                 gone = self._objects.get((event.namespace, event.name))
                 if gone is not None and gone.uid == event.uid:
                     del self._objects[event.namespace, event.name]
@@ -137,32 +163,47 @@ class Kind:
             case _:
                 assert event.object is not None
                 before = self._objects.get((event.namespace, event.name))
-                after = describe(event.object)
-                if before is not None and before.uid == after.uid and after.version < before.version:
+                after = describe(event.object, self._home)
+                self._heard_version = max(self._heard_version, after.version)
+                if before is not None and after.version < before.version:
                     return  # of before the answer that we have had already
                 self._objects[event.namespace, event.name] = after
                 if before != after:
                     self._moved(before, after)
 
 
-def describe(found: Object) -> Known:
+def describe(found: Object, home: str) -> Known:
     """What is kept of an object."""
-    annotations = found.annotations
-    placed = annotations.get(PLACED) == "default"
-    ref = ObjectRef(found.resource.api_version, found.resource.kind, "" if placed else found.namespace, found.name)
+    annotations, resource = found.annotations, found.resource
+    placed = annotations.get(PLACED) == "default" and found.namespace == home
+    ref = ObjectRef(resource.api_version, resource.kind, "" if placed else found.namespace, found.name)
     return Known(
         ref=ref,
         namespace=found.namespace,
         uid=found.uid,
-        owner=owner_of(found.labels),
+        owner=owner_of(itself(resource.group, resource.kind, found.namespace, found.name), found.labels, annotations),
         digest=annotations.get(DIGEST, ""),
         managed=_managed(found),
         health=health.assess(found.body()),
         deleting=found.deleting,
         finalizers=tuple(found.metadata.finalizers or ()),
-        # Comparable as numbers since Kubernetes 1.35 (KEP-5504), and with etcd behind the server always.
-        version=int(found.resource_version) if found.resource_version.isdecimal() else 0,
+        version=version_of(found),
+        edition=_edition(found),
+        kept=keeps(annotations),
     )
+
+
+def version_of(found: Object) -> int:
+    """Comparable as a number since Kubernetes 1.35 (KEP-5504), and with etcd behind the server always."""
+    return int(found.resource_version) if found.resource_version.isdecimal() else 0
+
+
+def _edition(found: Object) -> str:
+    """The generation counts writes of the spec; the rest that we could own is in the metadata. Kinds without it have no status."""
+    if not found.metadata.generation:
+        return found.resource_version
+    marks = [found.metadata.labels, found.metadata.annotations, found.metadata.finalizers]
+    return f"{found.metadata.generation}-{fields.fingerprint(msgspec.json.encode(marks, order='sorted'))}"
 
 
 def _managed(found: Object) -> bytes:

@@ -3,45 +3,91 @@
 Labels name installation, environment and application (label values: 63 characters, which names of ours keep to); the watch asks the
 server for exactly ours. The digest of the Manifest is an annotation. A Manifest that claims to be somebody's by these very labels is
 overruled: they are written last.
+
+Labels alone do not make an object ours: controllers copy them (a Service's onto its EndpointSlices), and so do people. So an annotation
+names the object that it stands on; on anything else it is a copy, and a copy belongs to nobody.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from typing import Any
 
-from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.manifest import KEEP_ANNOTATIONS, Body, Manifest
 from trimtab.core.model.observed import Owner
 
 INSTALLATION = "trimtab.dev/installation"
 ENVIRONMENT = "trimtab.dev/environment"
 APPLICATION = "trimtab.dev/application"
+OBJECT = "trimtab.dev/object"
 DIGEST = "trimtab.dev/digest"
 PLACED = "trimtab.dev/placed"
 """Annotated as "default" when Git names no namespace, so that the object keeps the name that it has in Git."""
+OURS = frozenset({INSTALLATION, ENVIRONMENT, APPLICATION, OBJECT, DIGEST, PLACED})
+REPLACE = "trimtab.dev/replace"
+"""Annotated as "true": when a field changes that cannot be changed, the object may be removed and made anew."""
 _NOT_APPLIED = ("status",)
 _NOT_APPLIED_METADATA = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
+_KEEPING_OPTIONS = {"argocd.argoproj.io/sync-options": "prune=false", "helm.sh/resource-policy": "keep"}
 
 
-def stamped(manifest: Manifest, owner: Owner, *, placed: bool) -> Body:
-    """The body to apply: the Manifest's, without what only a server writes, with whose it is. ``placed``: we chose the namespace."""
+def stamped(manifest: Manifest, owner: Owner, *, namespace: str, placed: bool, uid: str = "") -> Body:
+    """The body to apply: the Manifest's, without what only a server writes, with whose it is.
+
+    ``namespace`` is where it goes, ``placed``: we chose that. With ``uid`` it is only applied to that very object.
+    """
     body = {name: value for name, value in manifest.body.items() if name not in _NOT_APPLIED}
     metadata = {name: value for name, value in (body.get("metadata") or {}).items() if name not in _NOT_APPLIED_METADATA}
     labels = {INSTALLATION: owner.installation, ENVIRONMENT: owner.environment, APPLICATION: owner.application}
-    annotations = {DIGEST: manifest.digest} | ({PLACED: "default"} if placed else {})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
+    annotations = {DIGEST: manifest.digest, OBJECT: itself(manifest.ref.group, manifest.ref.kind, namespace, manifest.ref.name)}
+    if placed:
+        annotations[PLACED] = "default"
+    metadata["labels"] = {**_without_ours(metadata.get("labels")), **labels}
+    metadata["annotations"] = {**_without_ours(metadata.get("annotations")), **annotations}
+    if uid:
+        metadata["uid"] = uid
     body["metadata"] = metadata
-    return body
+    return _plain_secret(body) if (manifest.ref.group, manifest.ref.kind) == ("", "Secret") else body
 
 
-def owner_of(labels: Mapping[str, str]) -> Owner | None:
-    """Who applied an object, by its labels; None for an object that is nobody's of ours."""
+def itself(group: str, kind: str, namespace: str, name: str) -> str:
+    """The value of `OBJECT` on the object that it is about."""
+    return f"{kind}.{group}/{namespace}/{name}"
+
+
+def owner_of(where: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Owner | None:
+    """Who applied the object that `itself` calls ``where``; None for one that is nobody's of ours, or a copy of one."""
     installation = labels.get(INSTALLATION, "")
-    if not installation:
+    if not installation or annotations.get(OBJECT) != where:
         return None
     return Owner(installation, labels.get(ENVIRONMENT, ""), labels.get(APPLICATION, ""))
+
+
+def keeps(annotations: Mapping[str, str]) -> bool:
+    """True when an annotation, ours or one that people know from elsewhere, says that the object is not to be removed."""
+    if any(annotations.get(name) == value for name, value in KEEP_ANNOTATIONS.items()):
+        return True
+    return any(
+        option in (one.strip().lower() for one in annotations.get(name, "").split(","))
+        for name, option in _KEEPING_OPTIONS.items()
+    )
 
 
 def selector(installation: str, environment: str) -> str:
     """The label selector for everything that is ours in one Environment."""
     return f"{INSTALLATION}={installation},{ENVIRONMENT}={environment}"
+
+
+def _without_ours(marks: Any) -> dict[str, Any]:
+    return {name: value for name, value in (marks or {}).items() if name not in OURS}
+
+
+def _plain_secret(body: Body) -> Body:
+    """``stringData`` as ``data``: the server turns it into that, and what we own has to be what is there."""
+    texts = body.get("stringData")
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        return body
+    rest = {name: value for name, value in body.items() if name != "stringData"}
+    coded = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    return {**rest, "data": {**(body.get("data") or {}), **coded}}

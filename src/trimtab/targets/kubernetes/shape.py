@@ -10,7 +10,7 @@ from typing import Any
 
 from trimtab.core.model.manifest import Body
 
-from .ownership import APPLICATION, DIGEST, ENVIRONMENT, INSTALLATION, PLACED
+from .ownership import OURS
 
 _SERVER = (
     "managedFields",
@@ -22,7 +22,6 @@ _SERVER = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )
-_OURS = frozenset({APPLICATION, DIGEST, ENVIRONMENT, INSTALLATION, PLACED})
 
 
 def shaped(body: Body) -> Body:
@@ -30,7 +29,7 @@ def shaped(body: Body) -> Body:
     shape: dict[str, Any] = {name: value for name, value in body.items() if name != "status"}
     metadata = {name: value for name, value in (shape.get("metadata") or {}).items() if name not in _SERVER}
     for marks in ("labels", "annotations"):
-        kept = {name: value for name, value in (metadata.pop(marks, None) or {}).items() if name not in _OURS}
+        kept = {name: value for name, value in (metadata.pop(marks, None) or {}).items() if name not in OURS}
         if kept:
             metadata[marks] = kept
     shape["metadata"] = metadata

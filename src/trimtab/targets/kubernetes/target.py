@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 
 from trimtab.core.model.config import Environment
-from trimtab.core.model.errors import Problem, TrimtabError
+from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.health import Health
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
@@ -23,22 +23,25 @@ from trimtab.core.model.text import one_line, printable
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import LogLine, Preview
 
-from . import fields, order
+from . import adoption, foreseeing, order
+from .client import MANAGER, Client
 from .cluster import Cluster, connect
-from .errors import ApiError, Conflict, Forbidden, Invalid, NotFound
-from .known import Known, describe
+from .errors import Conflict, Invalid, NotFound
+from .foreseeing import Foreseen, Foresight
+from .known import Known
 from .objects import Object
-from .ownership import stamped
+from .ownership import REPLACE
+from .refusals import failed, problem
 from .requests import Propagation, Selector
 from .resources import Resource
 from .settings import KubernetesSettings
-from .shape import shaped
 
 REQUESTS_AT_ONCE_MAX = 16
 GONE_SECONDS_MAX = 5.0
-GONE_LOOK_SECONDS = 0.05
-UNCHANGED: Body = {}
-"""The body of what is surely as it was applied, on both sides of the comparison."""
+GONE_LOOK_SECONDS = 0.02
+SERVED_SECONDS_MAX = 5.0
+ADOPTIONS_MAX = 3
+"""How often an object may be written to by others while it is being adopted."""
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +64,7 @@ class KubernetesTargets:
             task = asyncio.create_task(known.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        target = KubernetesTarget(name, settings, self._installation, self._clock)
-        target.cluster = Cluster(self._installation, name, settings, client, self._clock, target.tell)
+        target = KubernetesTarget(name, settings, self._installation, self._clock, client)
         self._targets[name] = target
         return target
 
@@ -73,21 +75,20 @@ class KubernetesTargets:
 class KubernetesTarget:
     """One Environment."""
 
-    cluster: Cluster
-
-    def __init__(self, name: str, settings: KubernetesSettings, installation: str, clock: Clock) -> None:
+    def __init__(self, name: str, settings: KubernetesSettings, installation: str, clock: Clock, client: Client) -> None:
         self.name, self.settings = name, settings
+        self.cluster = Cluster(installation, name, settings, client, clock, self._tell)
         self._installation = installation
         self._clock = clock
         self._places = asyncio.Semaphore(REQUESTS_AT_ONCE_MAX)
-        self._verified: dict[Identity, tuple[str, str, str]] = {}
+        self._foresight = Foresight(self.cluster, clock, self._places)
         self._woken: dict[Key, None] = {}
         self._some = asyncio.Event()
 
     async def close(self) -> None:
         await self.cluster.close()
 
-    def tell(self, key: Key) -> None:
+    def _tell(self, key: Key) -> None:
         self._woken[key] = None
         self._some.set()
 
@@ -96,35 +97,39 @@ class KubernetesTarget:
     async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
         """From what the watches know. Objects that are not ours show up in `preview`, which asks the server."""
         if scope.refs is None:
-            return {known.ref.identity: _observed(known) for known in await self.cluster.everything()}
+            everything = [known for known in await self.cluster.everything() if self._ours(known)]
+            return {known.ref.identity: foreseeing.observed(known, known.ref) for known in everything}
         found = [(ref, await self._known(ref)) for ref in scope.refs]
-        return {ref.identity: _observed(known, ref) for ref, known in found if known is not None}
+        # An object that has got a namespace in Git is asked for by both names; the last one is what Git says now.
+        named = {
+            (known.ref.group, known.ref.kind, known.namespace, known.ref.name): ref for ref, known in found if known is not None
+        }
+        there = {id(ref) for ref in named.values()}
+        return {ref.identity: foreseeing.observed(known, ref) for ref, known in found if known is not None and id(ref) in there}
 
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
-        answers = await asyncio.gather(*(self._foresee(manifest, manifests) for manifest in manifests))
+        answers = await asyncio.gather(*(self._foresight.foresee(manifest, manifests) for manifest in manifests))
         bodies: dict[Identity, Body] = {}
         observed: dict[Identity, Observed | None] = {}
         problems: list[Problem] = []
         for manifest, answer in zip(manifests, answers, strict=True):
-            if isinstance(answer, Problem):
-                problems.append(answer)
+            if not isinstance(answer, Foreseen):
+                problems += answer
                 continue
-            bodies[manifest.identity], there = answer
-            if there is not _SAME:
-                observed[manifest.identity] = there if isinstance(there, Observed) else None
+            bodies[manifest.identity] = answer.body
+            if answer.asked:
+                observed[manifest.identity] = answer.there
         return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed)
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         assert step.manifest is not None, "a step to apply has a manifest"
         try:
-            resource = await self.cluster.resource(step.ref)
-            if resource is None:
-                return Failed(step.ref, f"apply {step.ref}: the server does not serve this kind yet")
+            resource = await self._served(step.ref)
+            kind = await self.cluster.kind(resource)
             applied = await self._apply(step, step.manifest, resource)
         except TrimtabError as error:
-            return _failed(step, error)
-        known = (await self.cluster.kind(resource)).put(applied)
-        self._verified[step.ref.identity] = (known.uid, step.manifest.digest, known.fingerprint)
+            return failed(step, error)
+        self._foresight.applied(step.manifest, kind.put(applied), resource)
         return Applied(step.ref, applied.uid)
 
     async def remove(self, step: Step) -> Outcome:
@@ -133,15 +138,13 @@ class KubernetesTarget:
             resource = await self.cluster.served(step.ref)
             if resource is None:
                 return Applied(step.ref)
-            namespace = self.cluster.place(resource, step.ref)
-            propagation: Propagation = "Foreground" if self.settings.propagation == "foreground" else "Background"
-            async with self._places:
-                await self.cluster.client.delete(resource, namespace, step.ref.name, uid=step.uid, propagation=propagation)
-            return await self._gone(step, resource, namespace)
+            await self._delete(resource, step.ref, step.uid)
+            known = await self._gone(resource, step.ref, step.uid)
         except NotFound:
             return Applied(step.ref)
         except TrimtabError as error:
-            return _failed(step, error)
+            return failed(step, error)
+        return Applied(step.ref) if known is None else Failed(step.ref, _held(f"remove {step.ref}", known), _RELEASE)
 
     async def watch(self) -> AsyncIterator[Key]:
         while True:
@@ -156,16 +159,20 @@ class KubernetesTarget:
         return order.wave(manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
-        found = observed.status.get("health")
-        return msgspec.convert(found, Health)
+        return msgspec.convert(observed.status.get("health"), Health)
 
     async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
         """Of a Pod, or of the Pods that a workload selects."""
+        left = lines
         for pod in await self._pods(ref):
-            async for line in self.cluster.client.logs(pod.namespace, pod.name, tail=lines, follow=follow):
+            async for line in self.cluster.client.logs(pod.namespace, pod.name, tail=max(left, 0), follow=follow):
+                left -= 1
                 yield LogLine(pod.name, printable(line.decode(errors="replace")))
 
     # --- looking ------------------------------------------------------------------------------------------------------------
+
+    def _ours(self, known: Known) -> bool:
+        return known.owner is not None and known.owner.installation == self._installation
 
     async def _known(self, ref: ObjectRef) -> Known | None:
         resource = await self.cluster.served(ref)
@@ -173,98 +180,92 @@ class KubernetesTarget:
             return None
         return (await self.cluster.kind(resource)).get(self.cluster.place(resource, ref), ref.name)
 
-    async def _foresee(self, manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[Body, object] | Problem:
-        """What the server would store, and what it stores where that had to be asked (`_SAME`: it is as it was observed)."""
-        resource = await self.cluster.resource(manifest.ref)
-        if resource is None:
-            return (manifest.body, _SAME) if _defines(manifests, manifest.ref) else _unknown_kind(manifest)
-        if not resource.namespaced and manifest.ref.namespace:
-            return _problem(manifest, "metadata.namespace", "objects of this kind have no namespace", "Remove metadata.namespace")
-        known = (await self.cluster.kind(resource)).get(self.cluster.place(resource, manifest.ref), manifest.ref.name)
-        if known is not None and self._unchanged(known, manifest, resource):
-            return UNCHANGED, _SAME
-        return await self._ask(manifest, resource, manifests)
-
-    def _unchanged(self, known: Known, manifest: Manifest, resource: Resource) -> bool:
-        """True when it is ours, was applied from this very Manifest, and nobody has touched a field of ours since."""
-        owner = known.owner
-        if owner is None or known.deleting or known.digest != manifest.digest or owner.installation != self._installation:
-            return False
-        seen = (known.uid, known.digest, known.fingerprint)
-        if self._verified.get(manifest.identity) == seen:
-            return True
-        body = stamped(manifest, owner, placed=self._placed(resource, manifest.ref))
-        if not fields.covers(known.managed, body):
-            return False
-        self._verified[manifest.identity] = seen
-        return True
-
-    async def _ask(self, manifest: Manifest, resource: Resource, manifests: Sequence[Manifest]) -> tuple[Body, object] | Problem:
-        namespace, name = self.cluster.place(resource, manifest.ref), manifest.ref.name
-        body = stamped(manifest, self._owner(manifest), placed=self._placed(resource, manifest.ref))
-        try:
-            async with self._places:
-                foreseen = await self.cluster.client.apply(resource, namespace, name, body, force=True, dry_run=True)
-                there = None if not foreseen.resource_version else await self.cluster.client.get(resource, namespace, name)
-        except NotFound as error:
-            if not error.names_object or _makes_namespace(manifests, namespace):
-                return manifest.body, None
-            return _problem(
-                manifest, "metadata.namespace", f"there is no namespace {namespace}", "Create it in Git, or name another"
-            )
-        except Forbidden as error:
-            if error.terminating:
-                return _problem(manifest, "metadata.namespace", one_line(error.message), "Wait until the namespace is gone")
-            raise
-        except Invalid as error:
-            return _problem(manifest, "", one_line(error.message), error.remedy)
-        if there is None:
-            return shaped(foreseen.body()), None
-        return shaped(foreseen.body()), _looked(there, manifest.ref)
-
-    def _owner(self, manifest: Manifest) -> Owner:
-        # A dry-run is the same whoever asks; the true owner is written by `apply`.
-        return Owner(self._installation, self.name, "preview")
-
-    def _placed(self, resource: Resource, ref: ObjectRef) -> bool:
-        return resource.namespaced and not ref.namespace
+    async def _served(self, ref: ObjectRef) -> Resource:
+        """The kind of what is to be applied; a definition that was accepted just now is served a moment later."""
+        end = self._clock.monotonic() + SERVED_SECONDS_MAX
+        while True:
+            resource = await self.cluster.resource(ref)
+            if resource is not None:
+                return resource
+            if self._clock.monotonic() >= end:
+                raise TransientError(f"apply {ref}: the server does not serve {ref.kind} of {ref.api_version} yet")
+            await self._clock.sleep(GONE_LOOK_SECONDS)
 
     # --- acting -------------------------------------------------------------------------------------------------------------
 
     async def _apply(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
-        namespace = self.cluster.place(resource, step.ref)
+        """Raises ApiError. Only the very object of the Step is written to, should another one have taken its place."""
+        if step.action == Action.ADOPT:
+            await self._take_over(step, resource)
+        try:
+            return await self._write(step, manifest, resource, step.uid)
+        except Invalid as error:
+            if not (error.immutable and step.uid and manifest.annotations.get(REPLACE) == "true"):
+                raise
+        await self._delete(resource, step.ref, step.uid)
+        known = await self._gone(resource, step.ref, step.uid)
+        if known is not None:
+            raise TransientError(_held(f"replace {step.ref}", known), remedy=_RELEASE)
+        return await self._write(step, manifest, resource, "")
+
+    async def _write(self, step: Step, manifest: Manifest, resource: Resource, uid: str) -> Object:
         owner = Owner(self._installation, self.name, step.application)
-        body = stamped(manifest, owner, placed=self._placed(resource, step.ref))
+        body = self._foresight.body(manifest, resource, owner, uid=uid)
+        namespace = self.cluster.place(resource, step.ref)
         force = self.settings.conflicts == "force"
         async with self._places:
-            if step.action == Action.REPLACE and step.uid:
-                await self.cluster.client.delete(resource, namespace, step.ref.name, uid=step.uid, propagation="Foreground")
             return await self.cluster.client.apply(resource, namespace, step.ref.name, body, force=force)
 
-    async def _gone(self, step: Step, resource: Resource, namespace: str) -> Outcome:
+    async def _take_over(self, step: Step, resource: Resource) -> None:
+        """Makes the fields of whoever installed it ours, so that those which Git does not have go with the apply."""
+        client, namespace = self.cluster.client, self.cluster.place(resource, step.ref)
+        for attempt in range(ADOPTIONS_MAX):
+            async with self._places:
+                found = await client.get(resource, namespace, step.ref.name)
+                managers = adoption.taken_over(found.managers(), MANAGER)
+                if managers is None:
+                    return
+                change: list[dict[str, object]] = [
+                    {"op": "test", "path": "/metadata/uid", "value": step.uid},
+                    {"op": "replace", "path": "/metadata/managedFields", "value": managers},
+                    {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version},
+                ]
+                try:
+                    await client.patch(resource, namespace, step.ref.name, change)
+                    return
+                except Conflict:
+                    if attempt == ADOPTIONS_MAX - 1:
+                        raise
+
+    async def _delete(self, resource: Resource, ref: ObjectRef, uid: str) -> None:
+        propagation: Propagation = "Foreground" if self.settings.propagation == "foreground" else "Background"
+        namespace = self.cluster.place(resource, ref)
+        async with self._places:
+            await self.cluster.client.delete(resource, namespace, ref.name, uid=uid, propagation=propagation)
+
+    async def _gone(self, resource: Resource, ref: ObjectRef, uid: str) -> Known | None:
+        """None when it has gone; what is still there of it after a while."""
         end = self._clock.monotonic() + GONE_SECONDS_MAX
         kind = await self.cluster.kind(resource)
         while True:
-            known = kind.get(namespace, step.ref.name)
-            if known is None or known.uid != step.uid:
-                return Applied(step.ref)
-            if self._clock.monotonic() >= end:
-                break
+            known = kind.get(self.cluster.place(resource, ref), ref.name)
+            if known is None or known.uid != uid:
+                return None
+            if self._clock.monotonic() >= end or (known.deleting and set(known.finalizers) - _PATIENT):
+                return known
             await self._clock.sleep(GONE_LOOK_SECONDS)
-        finalizers = ", ".join(known.finalizers) or "none named"
-        return Failed(
-            step.ref,
-            f"remove {step.ref}: it is going, and its finalizers hold it: {one_line(finalizers)}",
-            "See their controller",
-        )
 
     async def _pods(self, ref: ObjectRef) -> list[Object]:
-        resource = await self.cluster.resource(ref)
+        """None for what is not there and for what has none."""
+        resource = await self.cluster.served(ref)
         pods = await self.cluster.resource(ObjectRef("v1", "Pod", "", ""))
         if resource is None or pods is None:
             return []
         namespace = self.cluster.place(resource, ref)
-        found = await self.cluster.client.get(resource, namespace, ref.name)
+        try:
+            found = await self.cluster.client.get(resource, namespace, ref.name)
+        except NotFound:
+            return []
         if ref.kind == "Pod":
             return [found]
         labels = ((found.body().get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
@@ -274,54 +275,14 @@ class KubernetesTarget:
         return await self.cluster.client.list(pods, Selector(namespace=namespace, labels=select))
 
 
-_SAME = object()
+_RELEASE = "See to the controller that has to remove them"
+_PATIENT = frozenset({"foregroundDeletion", "kubernetes"})
+"""Finalizers that the cluster itself removes."""
 
 
-def _observed(known: Known, ref: ObjectRef | None = None) -> Observed:
-    return Observed(
-        ref or known.ref, known.uid, UNCHANGED, known.owner, known.digest, {"health": msgspec.to_builtins(known.health)}
-    )
-
-
-def _looked(found: Object, ref: ObjectRef) -> Observed:
-    known = describe(found)
-    status = {"health": msgspec.to_builtins(known.health)}
-    return Observed(ref, found.uid, shaped(found.body()), known.owner, known.digest, status)
-
-
-def _failed(step: Step, error: TrimtabError) -> Failed:
-    transient = isinstance(error, ApiError) and not isinstance(error, Invalid | Forbidden)
-    if isinstance(error, Conflict) and error.fields:
-        managers = ", ".join(sorted({f"{conflict.manager}: {conflict.field}" for conflict in error.fields}))
-        return Failed(
-            step.ref,
-            f"{step.action} {step.ref}: other managers own fields of it: {one_line(managers)}",
-            error.remedy,
-            transient=False,
-        )
-    if isinstance(error, Invalid) and error.immutable:
-        names = ", ".join(error.immutable)
-        return Failed(
-            step.ref,
-            f"{step.action} {step.ref}: {names} cannot be changed in place",
-            "Remove the object first, or name it anew",
-            transient=False,
-        )
-    return Failed(step.ref, one_line(error.message), error.remedy, transient=transient)
-
-
-def _defines(manifests: Sequence[Manifest], ref: ObjectRef) -> bool:
-    """True when one of ``manifests`` is the definition of the kind of ``ref``."""
-    return any(
-        manifest.ref.kind == "CustomResourceDefinition"
-        and (manifest.body.get("spec") or {}).get("group") == ref.group
-        and ((manifest.body.get("spec") or {}).get("names") or {}).get("kind") == ref.kind
-        for manifest in manifests
-    )
-
-
-def _makes_namespace(manifests: Sequence[Manifest], namespace: str) -> bool:
-    return any(manifest.ref.kind == "Namespace" and manifest.ref.name == namespace for manifest in manifests)
+def _held(doing: str, known: Known) -> str:
+    finalizers = ", ".join(known.finalizers) or "none is named"
+    return f"{doing}: it is going, and its finalizers hold it: {one_line(finalizers)}"
 
 
 def _doubles(manifests: Sequence[Manifest], namespace: str) -> list[Problem]:
@@ -333,18 +294,7 @@ def _doubles(manifests: Sequence[Manifest], namespace: str) -> list[Problem]:
         if place in seen:
             other = seen[place]
             problems.append(
-                _problem(manifest, "metadata.name", f"the same object is declared in {other.file}:{other.line}", "Remove one")
+                problem(manifest, "metadata.name", f"the same object is declared in {other.file}:{other.line}", "Remove one")
             )
         seen[place] = manifest
     return problems
-
-
-def _unknown_kind(manifest: Manifest) -> Problem:
-    what = f"the server does not serve {manifest.ref.kind} of {manifest.ref.api_version}"
-    return _problem(
-        manifest, "kind", what, "Correct apiVersion and kind, or put the definition of the kind into the same application"
-    )
-
-
-def _problem(manifest: Manifest, field: str, message: str, remedy: str) -> Problem:
-    return Problem(f"{manifest.ref}: {message}", manifest.file, manifest.line, field, remedy)

@@ -1,0 +1,223 @@
+"""What the server would store for a Manifest: from memory where that is sure, else by a dry-run.
+
+Sure is what is ours, was applied from this very Manifest, and of which our entry of ``managedFields`` still covers every field. What is
+asked is remembered for as long as nobody writes to the object, so that what admission rewrites, or a field that is left to somebody else, costs
+requests only when something moves. Once in a while everything is asked anew, because a check that cannot fail is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from trimtab.core.model.errors import Problem
+from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.names import Identity, ObjectRef
+from trimtab.core.model.observed import Observed, Owner
+from trimtab.ports.clock import Clock
+
+from . import adoption, fields, refusals
+from .client import MANAGER
+from .cluster import Cluster
+from .errors import Forbidden, Invalid, NotFound
+from .known import Known, describe
+from .objects import Object
+from .ownership import REPLACE, stamped
+from .refusals import problem
+from .resources import Resource
+from .shape import shaped
+
+ANSWERS_MAX = 1_000
+ANSWER_SECONDS_MAX = 300.0
+FULL_CHECK_SECONDS = 3_600.0
+"""How often an object is asked about although nothing has been seen to move; spread, so that they don't come together."""
+
+_Seen = tuple[str, str, str]
+
+
+class Foreseen(msgspec.Struct, frozen=True):
+    """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is)."""
+
+    body: Body
+    there: Observed | None = None
+    asked: bool = True
+
+
+class Foresight:
+    """For one Environment of ``installation``. ``places`` bounds the requests at once."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, places: asyncio.Semaphore) -> None:
+        self._cluster, self._clock, self._places = cluster, clock, places
+        self._verified: dict[Identity, tuple[_Seen, float]] = {}
+        self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
+
+    async def foresee(self, manifest: Manifest, beside: Sequence[Manifest]) -> Foreseen | list[Problem]:
+        """``beside`` are all Manifests of the same preview: what they make need not be there yet. Raises TransientError."""
+        resource = await self._cluster.resource(manifest.ref)
+        if resource is None:
+            return Foreseen(manifest.body, asked=False) if _defines(beside, manifest.ref) else [_unknown_kind(manifest)]
+        if not resource.namespaced and manifest.ref.namespace:
+            message = "objects of this kind have no namespace"
+            return [problem(manifest, "metadata.namespace", message, "Remove metadata.namespace")]
+        try:
+            known = (await self._cluster.kind(resource)).get(self._cluster.place(resource, manifest.ref), manifest.ref.name)
+            if known is None:
+                return await self._ask(manifest, resource, beside)
+            if self._unchanged(known, manifest, resource):
+                return Foreseen(shown(known), asked=False)
+            return self._answered(known, manifest) or await self._ask(manifest, resource, beside, known)
+        except (Invalid, Forbidden) as error:
+            return refusals.problems(manifest, error)
+
+    def applied(self, manifest: Manifest, known: Known, resource: Resource) -> None:
+        """``known`` is what came of applying ``manifest``."""
+        if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
+            self._verify(manifest.identity, known)
+
+    def body(self, manifest: Manifest, resource: Resource, owner: Owner, *, uid: str = "") -> Body:
+        """What to apply."""
+        placed = resource.namespaced and not manifest.ref.namespace
+        return stamped(manifest, owner, namespace=self._cluster.place(resource, manifest.ref), placed=placed, uid=uid)
+
+    def _unchanged(self, known: Known, manifest: Manifest, resource: Resource) -> bool:
+        owner = known.owner
+        if owner is None or known.deleting or known.digest != manifest.digest or owner.installation != self._cluster.installation:
+            return False
+        seen, due = self._verified.get(manifest.identity, (None, 0.0))
+        if seen == _seen(known):
+            return due > self._clock.monotonic()
+        if not fields.covers(known.managed, self.body(manifest, resource, owner)):
+            return False
+        self._verify(manifest.identity, known)
+        return True
+
+    def _verify(self, identity: Identity, known: Known) -> None:
+        spread = 0.5 + zlib.crc32(known.uid.encode()) / 2**32
+        self._verified[identity] = (_seen(known), self._clock.monotonic() + FULL_CHECK_SECONDS * spread)
+
+    def _answered(self, known: Known, manifest: Manifest) -> Foreseen | None:
+        seen, digest, due, answer = self._answers.get(manifest.identity, (None, "", 0.0, None))
+        same = seen == (known.uid, known.edition, known.fingerprint) and digest == manifest.digest
+        if answer is None or not same or due <= self._clock.monotonic():
+            return None
+        if answer.there is None:
+            return answer
+        status = observed(known, manifest.ref).status  # which goes on while nobody writes the rest
+        return msgspec.structs.replace(answer, there=msgspec.structs.replace(answer.there, status=status))
+
+    async def _ask(
+        self, manifest: Manifest, resource: Resource, beside: Sequence[Manifest], known: Known | None = None
+    ) -> Foreseen | list[Problem]:
+        namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
+        try:
+            foreseen, there = await self._dry_run(manifest, resource, namespace, name)
+        except NotFound as error:
+            if not error.names_object or _makes_namespace(beside, namespace):
+                return Foreseen(manifest.body)
+            remedy = "Create it in Git, or name another"
+            return [problem(manifest, "metadata.namespace", f"there is no namespace {namespace}", remedy)]
+        if there is None:
+            return Foreseen(foreseen)
+        observed = looked(there, manifest.ref, self._cluster.namespace)
+        answer = Foreseen(foreseen, observed)
+        if known is not None and known.version == describe(there, self._cluster.namespace).version:
+            self._keep(manifest, known, answer)
+        return answer
+
+    async def _dry_run(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None]:
+        """What would be stored, and what is. Raises ApiError."""
+        client = self._cluster.client
+        # A dry-run is the same whoever asks; the true owner is written by the apply.
+        owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
+        async with self._places:
+            try:
+                answer = await client.apply(
+                    resource, namespace, name, self.body(manifest, resource, owner), force=True, dry_run=True
+                )
+            except Invalid as error:
+                replaces = error.immutable and manifest.annotations.get(REPLACE) == "true"
+                if not replaces and refusals.NO_DRY_RUN not in error.message:
+                    raise
+                there = await self._there(resource, namespace, name)
+                body = shaped(self.body(manifest, resource, owner))
+                return (_over(shaped(there.body()), body) if there is not None else body), there
+            if not answer.resource_version:
+                return shaped(answer.body()), None
+            there = await client.get(resource, namespace, name)
+        body = shaped(answer.body())
+        if not _ours(there, self._cluster.namespace):
+            body = adoption.after(body, answer.managers(), MANAGER)
+        return body, there
+
+    async def _there(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        try:
+            return await self._cluster.client.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    def _keep(self, manifest: Manifest, known: Known, answer: Foreseen) -> None:
+        same = answer.there is not None and answer.body == answer.there.body
+        if same:  # then there is nothing to tell, as long as nobody writes
+            answer = Foreseen(shown(known), asked=False)
+        seconds = FULL_CHECK_SECONDS if same else ANSWER_SECONDS_MAX
+        seen = (known.uid, known.edition, known.fingerprint)
+        self._answers[manifest.identity] = (seen, manifest.digest, self._clock.monotonic() + seconds, answer)
+        self._answers.move_to_end(manifest.identity)
+        while len(self._answers) > ANSWERS_MAX:
+            self._answers.popitem(last=False)
+
+
+def shown(known: Known) -> Body:
+    """What stands for the body of something that is as it was applied, on both sides of the comparison: only whether it is to be kept."""
+    return {"metadata": {"annotations": {"trimtab.dev/prune": "disabled"}}} if known.kept else {}
+
+
+def observed(known: Known, ref: ObjectRef) -> Observed:
+    return Observed(ref, known.uid, shown(known), known.owner, known.digest, {"health": msgspec.to_builtins(known.health)})
+
+
+def looked(found: Object, ref: ObjectRef, home: str) -> Observed:
+    """Of an object that was read just now, with its body."""
+    known = describe(found, home)
+    return msgspec.structs.replace(observed(known, ref), body=shaped(found.body()))
+
+
+def _seen(known: Known) -> _Seen:
+    return known.uid, known.digest, known.fingerprint
+
+
+def _ours(found: Object, home: str) -> bool:
+    return describe(found, home).owner is not None
+
+
+def _over(below: Any, above: Any) -> Any:
+    """``above`` laid over ``below``, where the server cannot be asked what it would make of it."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{name: _over(below.get(name), value) for name, value in above.items()}}
+
+
+def _defines(beside: Sequence[Manifest], ref: ObjectRef) -> bool:
+    """True when one of ``beside`` is the definition of the kind of ``ref``."""
+    for manifest in beside:
+        spec = manifest.body.get("spec")
+        if manifest.ref.kind == "CustomResourceDefinition" and isinstance(spec, dict) and spec.get("group") == ref.group:
+            names = spec.get("names")
+            if isinstance(names, dict) and names.get("kind") == ref.kind:
+                return True
+    return False
+
+
+def _makes_namespace(beside: Sequence[Manifest], namespace: str) -> bool:
+    return any(manifest.ref.kind == "Namespace" and manifest.ref.name == namespace for manifest in beside)
+
+
+def _unknown_kind(manifest: Manifest) -> Problem:
+    what = f"the server does not serve {manifest.ref.kind} of {manifest.ref.api_version}"
+    remedy = "Correct apiVersion and kind, or put the definition of the kind into the same application"
+    return problem(manifest, "kind", what, remedy)
