@@ -202,7 +202,7 @@ class Simulation:
     seed: int
     branches: dict[str, Content] = field(default_factory=dict)
     history: dict[str, list[str]] = field(default_factory=dict)
-    held_once: list[tuple[Key, Plan]] = field(default_factory=list)
+    held_once: list[tuple[Key, Plan, int]] = field(default_factory=list)
     asked_again: list[Grant] = field(default_factory=list)
     approved_at_the_end: list[Grant] = field(default_factory=list)
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -339,8 +339,8 @@ class Simulation:
         for key in [chance.choice(keys)] if chance is not None and keys else keys:
             if chance is None and not self._waits(key):
                 continue
-            self.held_once.append((key, plans[key]))
             grant = self.witness.grant(key, plans[key])
+            self.held_once.append((key, plans[key], grant.sequence))
             if chance is None:
                 self._ask_again(grant)
             if await self.ask(Commands(engine).approve(key.application, key.environment, plans[key].hash, "ada")):

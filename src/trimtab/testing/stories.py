@@ -436,13 +436,16 @@ def _plant(world: Simulation, environment: str, ref: ObjectRef) -> None:
     world.targets.get(environment).put_foreign(ref, body)
 
 
-@operation(3)
+@operation(6)
 async def snatch(world: Simulation) -> str:
     """While objects are about to be removed, somebody puts others of the same names there."""
     said = await world.approve(world.chance)
     if not said:
         said = await remove(world)
-    await asyncio.sleep(world.chance.uniform(0, 0.3))
+    for _ in range(100):
+        if any(entry.state == "removing" for entry in world.witness.life.entries.values()):
+            break
+        await asyncio.sleep(0.02)
     snatched = []
     for environment, target in sorted(world.targets.made.items()):
         leaving = [
@@ -490,7 +493,7 @@ async def approve(world: Simulation) -> str:
     return said
 
 
-@operation(4)
+@operation(8)
 async def approve_outgrown(world: Simulation) -> str:
     """Somebody approves what is held, and while the answer is on its way another commit makes it remove more."""
     held = [
@@ -501,18 +504,17 @@ async def approve_outgrown(world: Simulation) -> str:
     engine = world.leader()
     if engine is None or engine.session is None or not held:
         return ""
-    key, _ = world.chance.choice(held)
+    key, current = world.chance.choice(held)
     plan = engine.session.world.live[key].plan
     found = world.view.place(key.application, key.environment)
     content = world.branches["main"].copy()
     path = (found[1].path or found[0].path) if found is not None else ""
     if plan is None or not content.directories.get(path):
         return ""
-    world.held_once.append((key, plan))
     del content.directories[path][world.chance.choice(sorted(content.directories[path]))]
     said = world.commit("main", content, f"remove one more from {path}")
     await asyncio.sleep(world.chance.uniform(0, 15))
-    return f"{said}; {await _approve_by_hash(world, key, plan)}"
+    return f"{said}; {await _approve_by_hash(world, key, plan, current.sequence)}"
 
 
 @operation(4)
@@ -521,11 +523,11 @@ async def approve_stale(world: Simulation) -> str:
     return await _approve_by_hash(world, *world.chance.choice(world.held_once)) if world.held_once else ""
 
 
-async def _approve_by_hash(world: Simulation, key: Key, plan: Plan) -> str:
+async def _approve_by_hash(world: Simulation, key: Key, plan: Plan, sequence: int) -> str:
     engine = world.leader()
     if engine is None or engine.session is None or key not in engine.session.world.states:
         return ""
-    world.witness.grant(key, plan)
+    world.witness.grant(key, plan, sequence=sequence)
     await world.ask(_post(engine.session, key, Approved(plan.hash, "ada")))
     return f"approve {plan.hash[:14]} of {key}, which was held once"
 
@@ -534,7 +536,7 @@ async def _post(session: Session, key: Key, happening: Happening) -> None:
     session.workers.post(key, happening)
 
 
-@operation(4)
+@operation(6)
 async def suspend(world: Simulation) -> str:
     """Somebody suspends an application."""
     key = _some_key(world)

@@ -30,7 +30,8 @@ from .worlds import Content, View
 @dataclass(frozen=True)
 class Grant:
     """Somebody approved a plan: the removals that it held, by identity and uid. ``sequence`` is that of the Deployment then on record,
-    ``acts`` how many mutations there had been for the Key. ``doubted``: it was held since some of Git could not be read.
+    ``acts`` how many mutations there had been for the Key. ``doubted``: it was held since some of Git could not be read. ``fresh``: it
+    was the plan that held when they said so; else it counts only where that very plan holds.
     """
 
     key: Key
@@ -38,6 +39,8 @@ class Grant:
     removals: frozenset[tuple[Identity, str]]
     acts: int
     doubted: bool
+    hash: str
+    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Life:
     left: dict[Key, set[Identity]] = field(default_factory=lambda: defaultdict(set))
     removals: dict[Key, list[Removal]] = field(default_factory=lambda: defaultdict(list))
     changed: dict[Key, dict[Identity, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    told: dict[tuple[Key, int], set[str]] = field(default_factory=lambda: defaultdict(set))
     suspended: dict[Key, float] = field(default_factory=dict)
     led: dict[str, float] = field(default_factory=dict)
 
@@ -175,6 +179,8 @@ class Witness:
         life.event_id = max([life.event_id, *(event.id for event in writing.events)])
         self.tell("WRITE", ", ".join(name for name, _ in writing.writes.documents).replace("\n", " "))
         for event in writing.events:
+            if event.kind == "deployment.held":
+                self._held(Key(event.environment, event.application), writing, event.data["hash"])
             self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
         for key, state in writing.after.items():
             before = writing.before[key]
@@ -212,6 +218,11 @@ class Witness:
             self.life.changed[key].clear()
         elif after is not None and after.settled:
             self.life.changed[key].clear()
+
+    def _held(self, key: Key, writing: Writing, hash_: str) -> None:
+        state = writing.after.get(key)
+        if state is not None and state.current is not None:
+            self.life.told[key, state.current.sequence].add(hash_)
 
     def _own(self, entry: Entry, *, rebuilt: bool) -> None:
         key = Key(entry.environment, entry.application)
@@ -255,15 +266,23 @@ class Witness:
     def granted(self, acting: Acting, *, doubted: bool = False) -> bool:
         """True when somebody approved a plan that removes this very object (``doubted``: knowing that it may be wanted)."""
         this = (acting.mutation.ref.identity, acting.mutation.uid)
-        return any(grant.key == acting.key and this in grant.removals and (grant.doubted or not doubted) for grant in self.grants)
+        told = acting.life.told[acting.key, acting.sequence]
+        return any(
+            grant.key == acting.key
+            and this in grant.removals
+            and (grant.doubted or not doubted)
+            and (grant.fresh or grant.sequence == acting.sequence or grant.hash in told)
+            for grant in self.grants
+        )
 
-    def grant(self, key: Key, plan: Plan) -> Grant:
-        """Somebody says yes to ``plan``."""
+    def grant(self, key: Key, plan: Plan, *, sequence: int | None = None) -> Grant:
+        """Somebody says yes to ``plan``, which holds now, or held for the Deployment with ``sequence``."""
         state = self.life.states.get(key)
-        sequence = state.current.sequence if state is not None and state.current is not None else 0
+        now = state.current.sequence if state is not None and state.current is not None else 0
         held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
         doubted = any(hold.reason.startswith("it cannot be told") for hold in plan.holds)
-        made = Grant(key, sequence, held, self.acts[key], doubted)
+        known = now if sequence is None else sequence
+        made = Grant(key, known, held, self.acts[key], doubted, plan.hash, fresh=sequence is None)
         self.grants.append(made)
         return made
 
