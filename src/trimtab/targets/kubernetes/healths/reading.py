@@ -103,19 +103,26 @@ def first(*messages: str) -> str:
 
 
 def progressing(message: str) -> Health:
-    return Health(HealthStatus.PROGRESSING, one_line(message, characters_max=MESSAGE_CHARACTERS_MAX))
+    return Health(HealthStatus.PROGRESSING, _clean(message))
 
 
 def degraded(message: str) -> Health:
-    return Health(HealthStatus.DEGRADED, one_line(message, characters_max=MESSAGE_CHARACTERS_MAX))
+    return Health(HealthStatus.DEGRADED, _clean(message))
 
 
 def suspended(message: str) -> Health:
-    return Health(HealthStatus.SUSPENDED, one_line(message, characters_max=MESSAGE_CHARACTERS_MAX))
+    return Health(HealthStatus.SUSPENDED, _clean(message))
 
 
 def unknown(message: str) -> Health:
-    return Health(HealthStatus.UNKNOWN, one_line(message, characters_max=MESSAGE_CHARACTERS_MAX))
+    return Health(HealthStatus.UNKNOWN, _clean(message))
+
+
+def _clean(message: str) -> str:
+    """One safe line. Most messages are plain letters: for those the look at each character is spared."""
+    if message.isascii() and message.isprintable() and len(message) <= MESSAGE_CHARACTERS_MAX:
+        return message.strip()
+    return one_line(message, characters_max=MESSAGE_CHARACTERS_MAX)
 
 
 def always(_: Body) -> Health:
