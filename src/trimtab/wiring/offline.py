@@ -103,9 +103,10 @@ async def _plan_of(
 ) -> list[Plan]:
     environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
     target = targets.get(one.key.environment, environment)
+    # First, because a target may learn from it where to look for what is there and nobody's.
+    preview = await target.preview(one.manifests)
     owned = await target.observe(Scope(one.key.environment))
     named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
-    preview = await target.preview(one.manifests)
     problems += (_pinned(problem, tree) for problem in preview.problems)
     if preview.problems:
         return []
