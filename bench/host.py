@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 from trimtab.testing.served import Repository, Served, until
 
@@ -130,8 +131,17 @@ class Host:
 
     def kill(self) -> float:
         """From the signal until another pid answers at the instance's own port."""
-        (one,) = until(lambda: [each for each in self.served.instances("shop", "web") if each["ready"]])
+        one = self.instance()
         return self.kill_it(one["ports"]["http"], one["pid"])
+
+    def instance(self) -> dict[str, Any]:
+        """The one instance, once it is alone and ready."""
+
+        def alone() -> dict[str, Any] | None:
+            found = self.served.instances("shop", "web")
+            return found[0] if len(found) == 1 and found[0]["ready"] else None
+
+        return dict(until(alone))
 
     def kill_it(self, port: int, pid: int) -> float:
         return milliseconds(lambda: os.kill(pid, signal.SIGKILL), lambda: (said := ask(port)) and said[1] != str(pid))
@@ -142,7 +152,7 @@ class Host:
         return milliseconds(lambda: path.write_text("edited by hand"), lambda: path.exists() and path.read_text() == "hello")
 
     def kill_while_down(self) -> float:
-        (one,) = self.served.instances("shop", "web")
+        one = self.instance()
         self.served.stop()
         try:
             return self.kill_it(one["ports"]["http"], one["pid"])
