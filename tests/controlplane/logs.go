@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // logs answers what the API server asks a kubelet for when somebody wants a container's log:
@@ -39,8 +40,9 @@ func (of logs) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 		http.Error(answer, "not found", http.StatusNotFound)
 		return
 	}
-	pod := of.agent.find(parts[1] + "/" + parts[2])
-	if pod == nil {
+	// Not from the cache: whoever asks may have seen a status of the pod that the cache has not got yet.
+	pod, err := of.agent.api.CoreV1().Pods(parts[1]).Get(request.Context(), parts[2], metav1.GetOptions{})
+	if err != nil {
 		http.Error(answer, fmt.Sprintf("pod %q not found", parts[2]), http.StatusNotFound)
 		return
 	}

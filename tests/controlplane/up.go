@@ -24,7 +24,8 @@ import (
 //
 //	start PART    stop PART    kill PART    pause PART    resume PART    ready    status    quit
 //
-// The end of stdin ends everything too; with --temporary it also removes the directory, because whoever had it is gone. Children that end by themselves stay down: a test that kills a part wants to see it down.
+// The end of stdin ends everything too; with --temporary it also removes the directory, because whoever had it is gone.
+// Children that end by themselves stay down: a test that kills a part wants it down.
 // The parts are this process's children, not the test's, and see nothing of the test's environment.
 const (
 	readySeconds = 60

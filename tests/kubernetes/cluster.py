@@ -60,13 +60,8 @@ class Cluster:
 
     def up(self) -> Cluster:
         """Starts everything and waits until it works; again on the same directory, the same cluster with the same objects."""
-        command = [
-            str(program()),
-            "up",
-            f"--directory={self.directory}",
-            f"--parts={','.join(self.parts)}",
-            f"--nodes={self.nodes}",
-        ]
+        command = [str(program()), "up", "--temporary", f"--directory={self.directory}"]
+        command += [f"--parts={','.join(self.parts)}", f"--nodes={self.nodes}"]
         # A session of its own: an interrupt from the keyboard is for the test run, which then ends its clusters.
         pipe = subprocess.PIPE
         with (self.directory / "up.log").open("a") as log:

@@ -38,8 +38,9 @@ class BuildError(Exception):
     """The program could not be built; the text says why and what to do."""
 
 
-def program(progress: IO[str] = sys.stderr) -> Path:
-    """The path of the program, after building it if this machine does not have it yet."""
+def program(progress: IO[str] | None = None) -> Path:
+    """The path of the program, after building it if this machine does not have it yet. Progress goes to stderr unless told otherwise."""
+    progress = progress or sys.stderr  # as it is now: pytest exchanges it
     place = cache()
     place.mkdir(parents=True, exist_ok=True)
     go = installed_go()
@@ -157,21 +158,14 @@ def build(go: str, target: Path, progress: IO[str]) -> None:
     )
     fresh = target.with_name(target.name + ".new")
     command = [go, "build", "-v", *build_flags(), "-o", str(fresh), "."]
-    child = subprocess.Popen(
-        command,
-        cwd=SOURCES,
-        env=go_environment(go),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said = follow(child, started, progress)
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)  # the compilers too
-            child.wait()
+    # A session of its own, so that an interrupt ends the compilers after us and not before.
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=SOURCES, env=go_environment(go), stderr=pipe, text=True, start_new_session=True) as child:
+        try:
+            said = follow(child, started, progress)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGTERM)
+            raise
     if child.returncode:
         remedy = "If modules could not be fetched, see to the network or GOPROXY. It is safe to run this again."
         raise BuildError(f"test cluster: `{' '.join(command)}` in {SOURCES} failed:\n" + "".join(said) + remedy)
