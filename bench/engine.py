@@ -270,8 +270,10 @@ def main() -> int:
         ("resident memory", many["resident"], 200, "MiB"),
     ]
     print(f"{options.applications} applications x {options.objects} objects")
-    print(f"parse {many['parse']:.2f} s, first pass {many['first']:.2f} s; touch one {many['touch_one'] * 1e3:.0f} ms "
-          f"(fetch {many['fetch'] * 1e3:.0f} ms), with one application {one['touch_one'] * 1e3:.0f} ms (fetch {one['fetch'] * 1e3:.0f} ms)")
+    print(
+        f"parse {many['parse']:.2f} s, first pass {many['first']:.2f} s; touch one {many['touch_one'] * 1e3:.0f} ms "
+        f"(fetch {many['fetch'] * 1e3:.0f} ms), with one application {one['touch_one'] * 1e3:.0f} ms (fetch {one['fetch'] * 1e3:.0f} ms)"
+    )
     for name, value, goal, unit in rows:
         print(f"{'ok  ' if value <= goal else 'MISS'} {name:62} {value:8.2f} {unit:4} goal <= {goal}")
     return 0 if all(value <= goal for _, value, goal, _ in rows) else 1
