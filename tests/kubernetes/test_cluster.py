@@ -300,12 +300,12 @@ def test_logs_come_through_the_api_server(cluster: Cluster, namespace: str) -> N
     assert cluster.api.get(path + "/log") == "one\ntwo\nthree\n"
     assert cluster.api.get(path + "/log?tailLines=2&container=web") == "two\nthree\n"
     assert cluster.api.get(path + "/log?tailLines=1&timestamps=true").endswith("Z three\n")
-    followed: list[str] = []
-    follower = threading.Thread(target=lambda: followed.append(cluster.api.get(path + "/log?follow=true")))
-    follower.start()
-    cluster.api.delete(path)
-    follower.join(10)
-    assert followed == ["one\ntwo\nthree\n"]
+    trust = ssl.create_default_context(cafile=str(cluster.authority))
+    asked = Request(f"{cluster.server}{path}/log?follow=true", headers={"Authorization": f"Bearer {cluster.token}"})
+    with urlopen(asked, context=trust, timeout=10) as answer:
+        assert [answer.readline() for _ in range(3)] == [b"one\n", b"two\n", b"three\n"]
+        cluster.api.delete(path)
+        assert answer.read() == b""
 
 
 # More than one, and broken ones
