@@ -22,6 +22,8 @@ demo: run-environment ## the whole loop on this machine in under a minute (KEEP=
 	@$(BIN)/trimtab demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: lint ## all checks, then all tests (PYTEST="-k name" narrows the tests)
+	$(call heading,control plane for the tests: built once for each machine)
+	@$(BIN)/python tests/kubernetes/program.py
 	$(call heading,tests: pytest)
 	@$(BIN)/python -m pytest $(PYTEST)
 

@@ -35,7 +35,7 @@ from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import UNKNOWN, Health, HealthStatus, worst
 from trimtab.core.model.inventory import Entry
-from trimtab.core.model.names import Key, ObjectRef
+from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.plan import Action, Applied, Failed, Hold, Plan, Step
 
 from .state import (
@@ -201,10 +201,10 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
     assert state.current is not None, "only current content is looked at"
     draft.dropped += looked.dropped
     draft.entries += looked.given_back
-    _tell_health(draft, worst(looked.health.values()))
+    _tell_health(draft, _health(state, looked))
     if state.owned is None:
         draft.change(owned=looked.owned)
-    if looked.plan.hash in state.approved:
+    if state.approved:
         _grant(draft, looked.plan)
     draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
     if state.undeclared and looked.plan.empty and looked.owned == 0 and state.pending is None:
@@ -220,9 +220,10 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
 
 
 def _grant(draft: _Draft, plan: Plan) -> None:
-    """The plan was approved: its removals are, whatever becomes of the rest of it in between."""
-    uids = {step.uid for step in plan.steps if step.action == Action.REMOVE}
-    draft.change(granted=draft.state.granted | uids, approved=draft.state.approved - {plan.hash})
+    """The removals of an approved plan are granted, whatever becomes of the rest of it. An approval of what the plan was before is void."""
+    approved = plan.hash in draft.state.approved
+    uids = {step.uid for step in plan.steps if step.action == Action.REMOVE} if approved else set()
+    draft.change(granted=draft.state.granted | uids, approved=frozenset())
 
 
 def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
@@ -327,6 +328,15 @@ def _held_message(holds: tuple[Hold, ...]) -> str:
     objects = ", ".join(str(hold.object) for hold in holds[:5] if hold.object is not None)
     more = f" and {len(holds) - 5} more" if len(holds) > 5 else ""
     return f"{'; '.join(list(reasons)[:3])} ({objects}{more})"
+
+
+def _health(state: Reconciliation, looked: Looked) -> Health:
+    """The worst of what is there. What a first release has yet to create is no cause of anything."""
+    coming: set[Identity] = set()
+    if not state.settled:
+        coming = {step.ref.identity for step in looked.plan.steps if step.action == Action.CREATE} - set(state.touched)
+    there = [health for identity, health in looked.health.items() if identity not in coming]
+    return worst(there) if there or not coming else Health(HealthStatus.PROGRESSING, "being created")
 
 
 def _tell_health(draft: _Draft, health: Health) -> None:

@@ -180,6 +180,7 @@ class HostTarget:
         """The normal form of each, and what is wrong with the others."""
         bodies: dict[Identity, Body] = {}
         problems: list[Problem] = []
+        observed: dict[Identity, Observed | None] = {}
         parsed = [(manifest, parse(manifest)) for manifest in manifests]
         self._targets.processes.preview(
             self.name, [(each.ref, found) for each, found in parsed if not isinstance(found, Problem)]
@@ -190,9 +191,12 @@ class HostTarget:
                 continue
             try:
                 bodies[manifest.identity] = await self._body(found, manifest)
+                if isinstance(found, File) and self._host.records.get(self.name, manifest.identity) is None:
+                    # Only now is it known where to look for a file that may be there already, and nobody's.
+                    observed[manifest.identity] = await self._look(manifest.ref)
             except UserError as error:
                 problems.append(Problem(f"{manifest.ref}: {error.message}", manifest.file, manifest.line, "spec", error.remedy))
-        return Preview(bodies, tuple(problems))
+        return Preview(bodies, tuple(problems), observed)
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         """What the disk or the machine refuses is Failed, with what to do; nothing that runs is touched by it."""
