@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.core.decide.plan import Situation, plan
-from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata
+from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata, RemovalBudget
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key, ObjectRef
@@ -83,6 +83,7 @@ class World:
                 inventory=self.inventory,
                 waves={manifest.identity: self.target.wave(manifest) for manifest in manifests},
                 adopt=adopt,
+                budget=RemovalBudget(objects=1_000, empty_render="allow"),
             )
         )
 

@@ -32,6 +32,7 @@ from .refusals import problem
 from .resources import Resource
 from .shape import shaped
 
+MOMENTS_MAX = 3
 ANSWERS_MAX = 1_000
 ANSWER_SECONDS_MAX = 300.0
 FULL_CHECK_SECONDS = 3_600.0
@@ -115,9 +116,9 @@ class Foresight:
     ) -> Foreseen | list[Problem]:
         namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
         try:
-            foreseen, there = await self._dry_run(manifest, resource, namespace, name)
+            foreseen, there = await self._both(manifest, resource, namespace, name)
         except NotFound as error:
-            if not error.names_object or _makes_namespace(beside, namespace):
+            if error.kind != "namespaces" or _makes_namespace(beside, namespace):
                 return Foreseen(manifest.body)
             remedy = "Create it in Git, or name another"
             return [problem(manifest, "metadata.namespace", f"there is no namespace {namespace}", remedy)]
@@ -129,30 +130,37 @@ class Foresight:
             self._keep(manifest, known, answer)
         return answer
 
-    async def _dry_run(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None]:
-        """What would be stored, and what is. Raises ApiError."""
+    async def _both(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None]:
+        """As `_dry_run`, of one moment: what a controller writes between the two requests is no difference."""
+        foreseen, there, version = await self._dry_run(manifest, resource, namespace, name)
+        for _ in range(MOMENTS_MAX - 1):
+            if there is None or version in ("", there.resource_version):
+                break
+            foreseen, there, version = await self._dry_run(manifest, resource, namespace, name)
+        return foreseen, there
+
+    async def _dry_run(
+        self, manifest: Manifest, resource: Resource, namespace: str, name: str
+    ) -> tuple[Body, Object | None, str]:
+        """What would be stored, what is, and the version that the first is about. Raises ApiError."""
         client = self._cluster.client
         # A dry-run is the same whoever asks; the true owner is written by the apply.
         owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
+        wanted = self.body(manifest, resource, owner)
         async with self._places:
             try:
-                answer = await client.apply(
-                    resource, namespace, name, self.body(manifest, resource, owner), force=True, dry_run=True
-                )
+                answer = await client.apply(resource, namespace, name, wanted, force=True, dry_run=True)
             except Invalid as error:
                 replaces = error.immutable and manifest.annotations.get(REPLACE) == "true"
                 if not replaces and refusals.NO_DRY_RUN not in error.message:
                     raise
                 there = await self._there(resource, namespace, name)
-                body = shaped(self.body(manifest, resource, owner))
-                return (_over(shaped(there.body()), body) if there is not None else body), there
-            if not answer.resource_version:
-                return shaped(answer.body()), None
-            there = await client.get(resource, namespace, name)
+                return _over(shaped(there.body()) if there is not None else {}, shaped(wanted)), there, ""
+            there = await self._there(resource, namespace, name) if answer.resource_version else None
         body = shaped(answer.body())
-        if not _ours(there, self._cluster.namespace):
+        if there is not None and not _ours(there, self._cluster.namespace):
             body = adoption.after(body, answer.managers(), MANAGER)
-        return body, there
+        return body, there, answer.resource_version
 
     async def _there(self, resource: Resource, namespace: str, name: str) -> Object | None:
         try:

@@ -213,8 +213,14 @@ class KubernetesTarget:
         body = self._foresight.body(manifest, resource, owner, uid=uid)
         namespace = self.cluster.place(resource, step.ref)
         force = self.settings.conflicts == "force"
-        async with self._places:
-            return await self.cluster.client.apply(resource, namespace, step.ref.name, body, force=force)
+        try:
+            async with self._places:
+                return await self.cluster.client.apply(resource, namespace, step.ref.name, body, force=force)
+        except Invalid as error:
+            if "metadata.uid" in error.immutable:
+                message = f"{step.action} {step.ref}: another object has taken its place; it is looked at anew"
+                raise TransientError(message) from error
+            raise
 
     async def _take_over(self, step: Step, resource: Resource) -> None:
         """Makes the fields of whoever installed it ours, so that those which Git does not have go with the apply."""
