@@ -114,8 +114,12 @@ class Hands:
         return plan(self._describe(key, content, target, freshest(observed, preview), preview.bodies, state))
 
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
-        observed = await target.observe(Scope(key.environment, self._refs(key, content)))
+        refs = self._refs(key, content)
+        observed = await target.observe(Scope(key.environment, refs))
         preview = await target.preview(content.manifests)
+        if not set(self._refs(key, content)) <= set(refs):
+            # Another application has given us something meanwhile. What was not asked about is not known to be gone.
+            return await self._situation(key, content, target, state)
         assert state.current is not None, "only what is current is looked at"
         refused = self._pin(key, state.current.revision, preview.problems) if preview.problems else ()
         self._world.live[key].refused = refused

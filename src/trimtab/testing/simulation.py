@@ -468,9 +468,9 @@ class Simulation:
         return len(self.targets.world.journal), self.witness.writes, asked
 
     def unrest(self) -> Iterator[str]:
-        """What went on in the quiet time. Where a hold keeps something broken from being replaced, it is tried again and again."""
+        """What went on in the quiet time. Where a hold keeps something ill from being replaced, it is tried again and again."""
         states = self.witness.life.states.values()
-        if self.left_held and any(state.current is not None and state.current.phase == Phase.FAILED for state in states):
+        if self.left_held and any(state.current is not None and state.health.status not in WELL for state in states):
             return
         mutations, writes, asked = (now - before for now, before in zip(self._activity(), self._before, strict=True))
         if mutations:

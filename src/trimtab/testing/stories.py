@@ -549,7 +549,7 @@ async def suspend(world: Simulation) -> str:
     found = world.view.place(key.application, key.environment)
     content = world.branches["main"].copy()
     objects = content.directories.get(found[1].path or found[0].path) if found is not None else None
-    if not objects or world.chance.random() < 0.5:
+    if not objects or world.chance.random() < 0.2:
         return said
     _renew(objects)
     return f"{said}; {world.commit('main', content, f'change everything of {key.application}')}"

@@ -303,9 +303,9 @@ def test_an_approval_covers_its_objects_until_the_content_changes() -> None:
 
 
 def test_an_approval_of_another_plan_grants_nothing() -> None:
-    """The hash is of that very plan."""
+    """The hash is of that very plan; an approval that comes too late is void, and does not wait for its plan to come back."""
     state = tell(applying(), looked(HELD), Approved("sha256:other", "ada"), looked(HELD)).state
-    assert state.granted == frozenset()
+    assert (state.granted, state.approved) == (frozenset(), frozenset())
     assert state.current is not None
     assert state.current.phase == Phase.HELD
 
