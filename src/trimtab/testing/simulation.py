@@ -356,7 +356,7 @@ class Simulation:
     def _ask_again(self, grant: Grant) -> None:
         for before in self.approved_at_the_end:
             same = (before.key, before.sequence) == (grant.key, grant.sequence) and grant.removals <= before.removals
-            if same and grant.acts > before.acts:  # it was begun, so it was in force
+            if same and self.witness.begun(before):
                 self.asked_again.append(grant)
         self.approved_at_the_end.append(grant)
 
@@ -470,7 +470,8 @@ class Simulation:
     def unrest(self) -> Iterator[str]:
         """What went on in the quiet time. Where a hold keeps something ill from being replaced, it is tried again and again."""
         states = self.witness.life.states.values()
-        if self.left_held and any(state.current is not None and state.health.status not in WELL for state in states):
+        ill = any(one.current and (one.current.phase == Phase.FAILED or one.health.status not in WELL) for one in states)
+        if self.left_held and ill:
             return
         mutations, writes, asked = (now - before for now, before in zip(self._activity(), self._before, strict=True))
         if mutations:

@@ -30,13 +30,14 @@ from .worlds import Content, View
 @dataclass(frozen=True)
 class Grant:
     """Somebody approved a plan: the removals that it held, by identity and uid. ``sequence`` is that of the Deployment then on record,
-    ``acts`` how many mutations there had been for the Key. ``doubted``: it was held since some of Git could not be read. ``fresh``: it
+    ``acts`` how many mutations there had been of the plan's ``objects``. ``doubted``: it was held since some of Git could not be read. ``fresh``: it
     was the plan that held when they said so; else it counts only where that very plan holds.
     """
 
     key: Key
     sequence: int
     removals: frozenset[tuple[Identity, str]]
+    objects: frozenset[Identity]
     acts: int
     doubted: bool
     hash: str
@@ -138,7 +139,7 @@ class Witness:
     violations: list[Violation] = field(default_factory=list)
     life: Life = field(default_factory=Life)
     writes: int = 0
-    acts: Counter[Key] = field(default_factory=Counter)
+    acts: Counter[tuple[Key, Identity]] = field(default_factory=Counter)
     tell: Callable[[str, str], None] = lambda name, what: None
     on_write: Mapping[str, Callable[[Witness, Writing], Iterator[str]]] = field(default_factory=dict)
     on_act: Mapping[str, Callable[[Witness, Acting], Iterator[str]]] = field(default_factory=dict)
@@ -251,7 +252,7 @@ class Witness:
             for changed in self.life.changed.values():
                 changed.pop(identity, None)  # the world did it: no law of order speaks of it any more
             return
-        self.acts[key] += 1
+        self.acts[key, identity] += 1
         acting = Acting(self.life, mutation, GROUP.get(), holder, key, there)
         for law, check in self.on_act.items():
             for what in check(self, acting):
@@ -282,9 +283,15 @@ class Witness:
         held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
         doubted = any(hold.reason.startswith("it cannot be told") for hold in plan.holds)
         known = now if sequence is None else sequence
-        made = Grant(key, known, held, self.acts[key], doubted, plan.hash, fresh=sequence is None)
+        objects = frozenset(step.ref.identity for step in plan.steps) | {identity for identity, _ in held}
+        acts = sum(self.acts[key, identity] for identity in objects)
+        made = Grant(key, known, held, objects, acts, doubted, plan.hash, fresh=sequence is None)
         self.grants.append(made)
         return made
+
+    def begun(self, grant: Grant) -> bool:
+        """True when something of the approved plan has been done since, so that the approval was in force."""
+        return sum(self.acts[grant.key, identity] for identity in grant.objects) > grant.acts
 
     def descends(self, new: str, old: str) -> bool:
         step = new
