@@ -8,6 +8,7 @@ Small inputs are rendered in place; large ones in a thread, so that the loop is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterable
 from itertools import islice
@@ -32,6 +33,8 @@ IN_PLACE_BYTES: Final = 64 * 1024
 IN_PLACE_FILES: Final = 500
 DISCOVERY_FILES_MAX: Final = 1_000
 _FOLDERS_MAX: Final = 20_000
+WRITE_SECONDS: Final = 1.0
+"""How long after a rendering the cache is written to disk."""
 _API_VERSION: Final = re.compile(rb"""(?:^|[{,])[ \t]*["']?apiVersion["']?[ \t]*:""", re.MULTILINE)
 _KIND: Final = re.compile(rb"""(?:^|[{,])[ \t]*["']?kind["']?[ \t]*:""", re.MULTILINE)
 
@@ -51,6 +54,7 @@ class TreeRenderer:
         self._limits = limits
         self._kustomize = Kustomize(kustomize)
         self._writing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._folders: dict[str, bool] = {}  # tree id -> holds manifests
 
     async def render(self, request: RenderRequest, tree: Tree) -> Rendered:
@@ -111,11 +115,18 @@ class TreeRenderer:
         )
         self._cache.put(key, rendered)
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(asyncio.to_thread(self._cache.flush))
+            self._writing = asyncio.create_task(self._write_later())
         return rendered
+
+    async def _write_later(self) -> None:
+        """What a thousand renderings wait for is not the disk cache: it is written when they have gone on."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), WRITE_SECONDS)
+        await asyncio.to_thread(self._cache.flush)
 
     async def close(self) -> None:
         """Wait until the cache is on disk."""
+        self._hurry.set()
         while self._cache.has_unwritten or (self._writing is not None and not self._writing.done()):
             if self._writing is not None:
                 await self._writing
