@@ -98,6 +98,8 @@ class StatusQueries(Reader):
         return first
 
     async def _at(self, session: Session, revision: str, sequence: int, changed_at: int) -> StatusView:
+        # Asked before the rows are read: what is recorded then is among them.
+        recorded = session.declarer.posted >= sequence and not session.workers.unrecorded
         rows = await session.parts.store.in_force(sequence)
         alive = session.world.states.keys() | {key for key, _, _ in session.world.declared()}
         shown = [
@@ -106,7 +108,6 @@ class StatusQueries(Reader):
             if row.sequence == changed_at or row.key in alive
         ]
         rests = not moving(one.phase for one in shown if one.changed)
-        recorded = session.declarer.posted >= sequence and not session.workers.unrecorded
         home = session.world.heads[session.declarer.home]
         seen = await session.parts.store.seen(repository=session.parts.repository, revision=Revision(revision), limit=1)
         errors = errors_of([*_head_problems(session), *_all_problems(session)]) if home.revision == revision else []
