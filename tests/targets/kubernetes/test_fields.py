@@ -98,3 +98,12 @@ def test_members_of_a_set_are_covered_one_by_one() -> None:
 def test_what_is_null_is_nobodys() -> None:
     """The server drops it."""
     assert covers(packed({"f:a": {}}), {"a": 1, "b": None})
+
+
+def test_a_map_without_fields_is_a_whole_or_bare() -> None:
+    """Where there may be no schema, an entry that has lost every field of a map looks like one that owns it as a whole."""
+    tree = packed({"f:spec": {"f:free": {}, "f:list": {}, "f:none": {}}})
+    body = {"spec": {"free": {"a": 1}, "list": [1], "none": {}}}
+    assert covers(tree, body)
+    assert not covers(tree, body, whole=False)
+    assert covers(tree, {"spec": {"list": [1], "none": {}}}, whole=False)

@@ -4,8 +4,8 @@ Every write of a field by another manager takes the field out of our entry (Kube
 as our entry covers what we applied, nobody has touched it, and neither a dry-run nor the object's values are needed to know.
 
 ``fieldsV1`` is a tree: ``f:NAME`` is a field, ``k:{…}`` an element of a list by its keys, ``v:VALUE`` an element of a set, ``.`` the thing
-itself, and ``{}`` a leaf: a value, or something that is owned as a whole (structured-merge-diff, fieldpath). ``{".": {}}`` is no leaf: of
-that, all fields are gone.
+itself, and ``{}`` a leaf: a value, or something that is owned as a whole (structured-merge-diff, fieldpath). Where a custom kind has no
+schema, ``{}`` can also be a map of which others have taken every field; only what the entry was right after an apply tells these apart.
 """
 
 from __future__ import annotations
@@ -33,29 +33,32 @@ def tree(fields: bytes) -> Tree:
         return {}
 
 
-def covers(fields: bytes, body: dict[str, Any]) -> bool:
-    """True when the entry holds every field of ``body``, which is what we applied (apiVersion, kind and name are not fields)."""
+def covers(fields: bytes, body: dict[str, Any], *, whole: bool = True) -> bool:
+    """True when the entry holds every field of ``body``, which is what we applied (apiVersion, kind and name are not fields).
+
+    ``whole``: a map that is a leaf is owned as a whole. Without it, one that has fields in ``body`` is not covered.
+    """
     rest = {name: value for name, value in body.items() if name not in ("apiVersion", "kind")}
     metadata = rest.get("metadata")
     if isinstance(metadata, dict):
         rest["metadata"] = {name: value for name, value in metadata.items() if name not in ("name", "namespace")}
     entry = tree(fields)
-    return bool(entry) and _covers(entry, rest)
+    return bool(entry) and _covers(entry, rest, whole)
 
 
-def _covers(tree: Any, value: Any) -> bool:
+def _covers(tree: Any, value: Any, whole: bool) -> bool:
     if not isinstance(tree, dict):
         return False
     if not tree:
-        return True
+        return whole or not (isinstance(value, dict) and value)
     if isinstance(value, dict):
-        return all(_covers(tree.get(f"f:{name}"), inner) for name, inner in value.items() if inner is not None)
+        return all(_covers(tree.get(f"f:{name}"), inner, whole) for name, inner in value.items() if inner is not None)
     if isinstance(value, list):
-        return _covers_elements(tree, value)
+        return _covers_elements(tree, value, whole)
     return True
 
 
-def _covers_elements(tree: Tree, elements: list[Any]) -> bool:
+def _covers_elements(tree: Tree, elements: list[Any], whole: bool) -> bool:
     """Each element has an entry of its own. A key that the server has filled in (`protocol: TCP`) is not in what we applied; then any
     entry that fits will do, after those that name all of their keys have taken theirs.
     """
@@ -64,7 +67,7 @@ def _covers_elements(tree: Tree, elements: list[Any]) -> bool:
     if any(f"v:{msgspec.json.encode(element).decode()}" not in tree for element in elements if not isinstance(element, dict)):
         return False
     for element in sorted(named, key=lambda element: -_keys_of(free, element)):
-        found = next((name for name, keys in free.items() if names(keys, element) and _covers(tree[name], element)), None)
+        found = next((name for name, keys in free.items() if names(keys, element) and _covers(tree[name], element, whole)), None)
         if found is None:
             return False
         del free[found]

@@ -25,7 +25,7 @@ from . import adoption, fields, refusals
 from .client import MANAGER
 from .cluster import Cluster
 from .errors import Forbidden, Invalid, NotFound
-from .known import Known, describe
+from .known import Known, describe, managed
 from .objects import Object
 from .ownership import REPLACE, stamped
 from .refusals import problem
@@ -37,6 +37,25 @@ ANSWERS_MAX = 1_000
 ANSWER_SECONDS_MAX = 300.0
 FULL_CHECK_SECONDS = 3_600.0
 """How often an object is asked about although nothing has been seen to move; spread, so that they don't come together."""
+
+_TYPED = frozenset(
+    {
+        "",
+        "admissionregistration.k8s.io",
+        "apps",
+        "autoscaling",
+        "batch",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "policy",
+        "rbac.authorization.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+    }
+)
+"""Groups of which every field has a schema."""
 
 _Seen = tuple[str, str, str]
 
@@ -92,7 +111,8 @@ class Foresight:
         seen, due = self._verified.get(manifest.identity, (None, 0.0))
         if seen == _seen(known):
             return due > self._clock.monotonic()
-        if not fields.covers(known.managed, self.body(manifest, resource, owner)):
+        whole = resource.group in _TYPED
+        if not fields.covers(known.managed, self.body(manifest, resource, owner), whole=whole):
             return False
         self._verify(manifest.identity, known)
         return True
@@ -116,7 +136,7 @@ class Foresight:
     ) -> Foreseen | list[Problem]:
         namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
         try:
-            foreseen, there = await self._both(manifest, resource, namespace, name)
+            foreseen, there, entry = await self._both(manifest, resource, namespace, name)
         except NotFound as error:
             if error.kind != "namespaces" or _makes_namespace(beside, namespace):
                 return Foreseen(manifest.body)
@@ -128,21 +148,22 @@ class Foresight:
         answer = Foreseen(foreseen, observed)
         if known is not None and known.version == describe(there, self._cluster.namespace).version:
             self._keep(manifest, known, answer)
+            if answer.body == observed.body and fields.tree(entry) == fields.tree(known.managed):
+                self._verify(manifest.identity, known)
         return answer
 
-    async def _both(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None]:
+    async def _both(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None, bytes]:
         """As `_dry_run`, of one moment: what a controller writes between the two requests is no difference."""
-        foreseen, there, version = await self._dry_run(manifest, resource, namespace, name)
-        for _ in range(MOMENTS_MAX - 1):
-            if there is None or version in ("", there.resource_version):
+        for _ in range(MOMENTS_MAX):
+            foreseen, there, answer = await self._dry_run(manifest, resource, namespace, name)
+            if there is None or answer is None or answer.resource_version == there.resource_version:
                 break
-            foreseen, there, version = await self._dry_run(manifest, resource, namespace, name)
-        return foreseen, there
+        return foreseen, there, managed(answer) if answer is not None else b""
 
     async def _dry_run(
         self, manifest: Manifest, resource: Resource, namespace: str, name: str
-    ) -> tuple[Body, Object | None, str]:
-        """What would be stored, what is, and the version that the first is about. Raises ApiError."""
+    ) -> tuple[Body, Object | None, Object | None]:
+        """What would be stored, what is, and the whole answer where there was one. Raises ApiError."""
         client = self._cluster.client
         # A dry-run is the same whoever asks; the true owner is written by the apply.
         owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
@@ -155,12 +176,12 @@ class Foresight:
                 if not replaces and refusals.NO_DRY_RUN not in error.message:
                     raise
                 there = await self._there(resource, namespace, name)
-                return _over(shaped(there.body()) if there is not None else {}, shaped(wanted)), there, ""
+                return _over(shaped(there.body()) if there is not None else {}, shaped(wanted)), there, None
             there = await self._there(resource, namespace, name) if answer.resource_version else None
         body = shaped(answer.body())
         if there is not None and not _ours(there, self._cluster.namespace):
             body = adoption.after(body, answer.managers(), MANAGER)
-        return body, there, answer.resource_version
+        return body, there, answer
 
     async def _there(self, resource: Resource, namespace: str, name: str) -> Object | None:
         try:

@@ -183,7 +183,7 @@ def describe(found: Object, home: str) -> Known:
         uid=found.uid,
         owner=owner_of(itself(resource.group, resource.kind, found.namespace, found.name), found.labels, annotations),
         digest=annotations.get(DIGEST, ""),
-        managed=_managed(found),
+        managed=managed(found),
         health=health.assess(found.body()),
         deleting=found.deleting,
         finalizers=tuple(found.metadata.finalizers or ()),
@@ -206,7 +206,8 @@ def _edition(found: Object) -> str:
     return f"{found.metadata.generation}-{fields.fingerprint(msgspec.json.encode(marks, order='sorted'))}"
 
 
-def _managed(found: Object) -> bytes:
+def managed(found: Object) -> bytes:
+    """Our entry of ``managedFields``."""
     for manager in found.managers():
         if manager.manager == MANAGER and manager.operation == "Apply" and not manager.subresource:
             return bytes(manager.fields)

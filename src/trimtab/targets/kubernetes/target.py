@@ -24,6 +24,7 @@ from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import LogLine, Preview
 
 from . import adoption, foreseeing, order
+from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
 from .errors import Conflict, Invalid, NotFound
@@ -82,10 +83,12 @@ class KubernetesTarget:
         self._clock = clock
         self._places = asyncio.Semaphore(REQUESTS_AT_ONCE_MAX)
         self._foresight = Foresight(self.cluster, clock, self._places)
+        self._causes = Causes(self.cluster, clock, self._tell)
         self._woken: dict[Key, None] = {}
         self._some = asyncio.Event()
 
     async def close(self) -> None:
+        await self._causes.close()
         await self.cluster.close()
 
     def _tell(self, key: Key) -> None:
@@ -98,14 +101,14 @@ class KubernetesTarget:
         """From what the watches know. Objects that are not ours show up in `preview`, which asks the server."""
         if scope.refs is None:
             everything = [known for known in await self.cluster.everything() if self._ours(known)]
-            return {known.ref.identity: foreseeing.observed(known, known.ref) for known in everything}
+            return {known.ref.identity: self._observed(known, known.ref) for known in everything}
         found = [(ref, await self._known(ref)) for ref in scope.refs]
         # An object that has got a namespace in Git is asked for by both names; the last one is what Git says now.
         named = {
             (known.ref.group, known.ref.kind, known.namespace, known.ref.name): ref for ref, known in found if known is not None
         }
         there = {id(ref) for ref in named.values()}
-        return {ref.identity: foreseeing.observed(known, ref) for ref, known in found if known is not None and id(ref) in there}
+        return {ref.identity: self._observed(known, ref) for ref, known in found if known is not None and id(ref) in there}
 
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
         answers = await asyncio.gather(*(self._foresight.foresee(manifest, manifests) for manifest in manifests))
@@ -165,11 +168,17 @@ class KubernetesTarget:
         """Of a Pod, or of the Pods that a workload selects."""
         left = lines
         for pod in await self._pods(ref):
-            async for line in self.cluster.client.logs(pod.namespace, pod.name, tail=max(left, 0), follow=follow):
-                left -= 1
-                yield LogLine(pod.name, printable(line.decode(errors="replace")))
+            try:
+                async for line in self.cluster.client.logs(pod.namespace, pod.name, tail=max(left, 0), follow=follow):
+                    left -= 1
+                    yield LogLine(pod.name, printable(line.decode(errors="replace")))
+            except (NotFound, Invalid) as error:
+                log.info("%s", error)  # it has not begun to run, or has gone; the others have their lines
 
     # --- looking ------------------------------------------------------------------------------------------------------------
+
+    def _observed(self, known: Known, ref: ObjectRef) -> Observed:
+        return foreseeing.observed(msgspec.structs.replace(known, health=self._causes.health(known)), ref)
 
     def _ours(self, known: Known) -> bool:
         return known.owner is not None and known.owner.installation == self._installation
@@ -274,10 +283,9 @@ class KubernetesTarget:
             return []
         if ref.kind == "Pod":
             return [found]
-        labels = ((found.body().get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-        if not labels:
+        select = selector_of(found.body())
+        if not select:
             return []
-        select = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
         return await self.cluster.client.list(pods, Selector(namespace=namespace, labels=select))
 
 
