@@ -1,0 +1,143 @@
+"""The whole loop on a real cluster: what a commit costs, what a lost store does, what a hand-over leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.faults import FaultProxy
+from tests.kubernetes.targets import config_map
+from tests.kubernetes.test_ownership import placed
+from tests.kubernetes.test_target import deployment
+
+from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.deployment import Phase
+from trimtab.core.model.names import Key
+from trimtab.wiring.server import Running, Settings, running
+
+WAIT_SECONDS = 30.0
+
+
+class Repository:
+    """A configuration repository with one environment and an application for each directory of apps/."""
+
+    def __init__(self, path: Path, kubeconfig: Path, namespace: str) -> None:
+        self.path = path
+        path.mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+        target = {"kind": "kubernetes", "kubeconfig": str(kubeconfig), "namespace": namespace}
+        self._declare("environment", "Environment", "prod", {"target": target})
+
+    def application(self, name: str, *bodies: dict[str, Any]) -> None:
+        spec = {"source": {"path": f"apps/{name}"}, "environments": [{"name": "prod"}]}
+        self._declare(name, "Application", name, spec)
+        (self.path / "apps" / name).mkdir(parents=True, exist_ok=True)
+        (self.path / "apps" / name / "all.yaml").write_text(yaml.safe_dump_all(bodies))
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", "change")
+
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", "-C", str(self.path), *words], check=True, capture_output=True, env=os.environ)
+
+    def _declare(self, file: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+        place = self.path / ".trimtab" / f"{file}.yaml"
+        place.parent.mkdir(exist_ok=True)
+        document = {"apiVersion": "trimtab.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        place.write_text(yaml.safe_dump(document))
+
+
+def states(server: Running) -> dict[Key, Reconciliation]:
+    session = server.engine.session
+    return dict(session.world.states) if session is not None else {}
+
+
+async def healthy(server: Running, names: list[str], sequence: int = 1) -> None:
+    """Until every one of these applications is healthy at the commit of that number, and at rest."""
+    for _ in range(int(WAIT_SECONDS / 0.01)):
+        found = {key.application: state.current for key, state in states(server).items() if state.pending is None}
+        if all((one := found.get(name)) and one.phase is Phase.HEALTHY and one.sequence >= sequence for name in names):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(states(server))
+
+
+def writes(faults: FaultProxy) -> list[str]:
+    return [f"{seen.method} {seen.path}" for seen in faults.requests if seen.method != "GET" and "dryRun" not in seen.path]
+
+
+async def test_a_lost_store_moves_nothing(cluster: Cluster, faults: FaultProxy, namespace: str, tmp_path: Path) -> None:
+    """Ownership is on the objects and the rest is in Git: after a start without the record there is no hold and no write."""
+    repository = Repository(tmp_path / "repo", faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), namespace)
+    repository.application("web", deployment(), config_map("settings", a="1"))
+    repository.application("other", config_map("other", a="1"))
+    repository.commit()
+    settings = Settings(repository=str(repository.path), data=tmp_path / "data")
+    async with running(settings) as server:
+        await healthy(server, ["web", "other"])
+    for file in (tmp_path / "data").glob("trimtab.db*"):
+        file.unlink()
+    faults.requests.clear()
+    async with running(settings) as server:
+        await healthy(server, ["web", "other"])
+        await asyncio.sleep(0.3)
+        assert writes(faults) == []
+        assert all(state.sync == "synced" for state in states(server).values())
+    await asyncio.sleep(0.05)
+
+
+async def test_a_commit_that_touches_one_of_many(cluster: Cluster, faults: FaultProxy, namespace: str, tmp_path: Path) -> None:
+    """Costs at most six requests, all about that one; nobody asks about the others."""
+    names = [f"app-{number:02}" for number in range(20)]
+    repository = Repository(tmp_path / "repo", faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), namespace)
+    for name in names:
+        repository.application(name, config_map(name, a="1"))
+    repository.commit()
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        await healthy(server, names)
+        await asyncio.sleep(0.3)
+        faults.requests.clear()
+        repository.application("app-07", config_map("app-07", a="2"))
+        repository.commit()
+        server.wake()
+        await asyncio.to_thread(
+            cluster.api.until,
+            cluster.api.path(placed(config_map("app-07"), namespace)),
+            lambda live: live["data"] == {"a": "2"},
+        )
+        await healthy(server, ["app-07"])
+        asked = [f"{seen.method} {seen.path}" for seen in faults.requests if "watch=" not in seen.path]
+        assert len(asked) <= 6, asked
+        assert all("app-07" in one for one in asked), asked
+    await asyncio.sleep(0.05)
+
+
+async def test_an_object_that_moves_to_another_application_stays(
+    cluster: Cluster, faults: FaultProxy, namespace: str, tmp_path: Path
+) -> None:
+    """One commit takes it out of one application and puts it into another: the same object, under the same uid."""
+    repository = Repository(tmp_path / "repo", faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), namespace)
+    shared = config_map("shared", a="1")
+    repository.application("one", config_map("left", a="1"), shared)
+    repository.application("two", config_map("right", a="1"))
+    repository.commit()
+    path = cluster.api.path(placed(shared, namespace))
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        await healthy(server, ["one", "two"])
+        uid = cluster.api.get(path)["metadata"]["uid"]
+        repository.application("one", config_map("left", a="1"))
+        repository.application("two", config_map("right", a="1"), shared)
+        repository.commit()
+        server.wake()
+        label = "trimtab.dev/application"
+        live = await asyncio.to_thread(cluster.api.until, path, lambda live: live["metadata"]["labels"][label] == "two")
+        assert live["metadata"]["uid"] == uid
+        await healthy(server, ["one", "two"])
+    await asyncio.sleep(0.05)
+    assert not any(line.startswith("DELETE") for line in writes(faults))
