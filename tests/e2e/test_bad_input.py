@@ -4,7 +4,7 @@ unchanged; the next good commit goes through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,12 +132,20 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(worlds: Any) -> Running:
+def started(worlds: Any) -> Running:
     world: World = worlds("bad-input")
     good = world.repository.commit(GOOD)
     served = world.serve()
     served.healthy(good)
     return Running(world, served, good, [*served.pids("shop", "web"), *served.pids("tools", "clock")])
+
+
+@pytest.fixture
+def running(started: Running) -> Iterator[Running]:
+    """The same for each test: what one has left behind is taken back."""
+    yield started
+    if started.world.repository.git("diff", "--name-only", started.good, "HEAD"):
+        started.served.healthy(started.back())
 
 
 @pytest.mark.parametrize("name", CASES)

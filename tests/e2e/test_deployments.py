@@ -206,3 +206,19 @@ def over_http(repository: Repository) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_process_that_is_not_to_be_started_again_stays_ended_when_the_server_comes_back(world: World) -> None:
+    log = world.root / "ran"
+    once = process("once", "sh", "-c", f"echo ran >>{log}", restart={"policy": "onFailure"})
+    served = world.server()
+    commit = world.repository.commit({"shop/all.yaml": several(once, process("web"))})
+    served.start().healthy(commit)
+    (pid,) = served.pids("shop", "web")
+    until(lambda: log.exists() and log.read_text() == "ran\n")
+    for end in (served.stop, served.kill):
+        end()
+        served.start()
+        served.healthy(commit)
+    assert served.pids("shop", "web") == [pid]
+    assert log.read_text() == "ran\n"

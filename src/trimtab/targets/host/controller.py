@@ -90,9 +90,12 @@ class Controller:
             self._host.pids.add(found.pid, partial(self._endings.ended, live, found.pid))
         elif not found.supervised or self.record.removing or not self._program_known(found):
             live.state = "gone"
+        elif live.last_exit and self._endings.final(live.last_exit):
+            live.state = "ended"
         else:
             live.wait_until = self._host.clock.monotonic()
-            live.state = "waiting"
+            # Without an end on record it was never started: whoever made it was stopped in between.
+            live.state = "waiting" if live.last_exit else "new"
 
     def orphaned(self) -> None:
         """supervisord died: what lives is nobody's now, and what did not is started anew."""

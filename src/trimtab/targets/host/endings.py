@@ -47,6 +47,11 @@ class Endings:
         live.attach(pid)
         self._host.pids.add(pid, partial(self.ended, live, pid))
 
+    def final(self, how: str) -> bool:
+        """True when what ended so is not to be started again."""
+        policy = self._restart().policy
+        return policy == "never" or (policy == "onFailure" and how == WELL)
+
     def ended(self, live: Live, pid: int) -> None:
         """``pid`` was running for it, and runs no more (0: it had ended before it was seen)."""
         if live.pid == pid:
@@ -88,7 +93,7 @@ class Endings:
         if after:
             live.restarts += 1
             self.attach(live, after)
-        elif self._restart().policy == "never" or (self._restart().policy == "onFailure" and live.last_exit == WELL):
+        elif self.final(live.last_exit):
             live.state = "ended"
         else:
             live.state, live.wait_until = "waiting", ended.at + wait
