@@ -49,6 +49,7 @@ class Hands:
         self._rebuilt: dict[str, None] = {}
         self._rebuilding: dict[str, asyncio.Lock] = {}
         self._freed = asyncio.Event()
+        self._mine: dict[Key, list[tuple[str, Identity]]] = {}
 
     def target(self, environment: str) -> Target:
         """Raises TransientError when nobody declares the Environment (it may come back), UserError when it cannot be had here."""
@@ -79,12 +80,14 @@ class Hands:
 
     def begin(self, key: Key, steps: tuple[Step, ...]) -> None:
         """From now until `end`, nobody else plans anything for these objects: two plans from one look would both be carried out."""
-        self._world.taking |= {(key.environment, step.ref.identity): key.application for step in steps}
+        places = [(key.environment, step.ref.identity) for step in steps]
+        self._mine.setdefault(key, []).extend(places)
+        self._world.taking.update(dict.fromkeys(places, key.application))
 
     def end(self, key: Key) -> None:
-        mine = [place for place, name in self._world.taking.items() if (place[0], name) == (key.environment, key.application)]
+        mine = self._mine.pop(key, ())
         for place in mine:
-            del self._world.taking[place]
+            self._world.taking.pop(place, None)
         if mine:
             self._freed.set()
 
