@@ -11,7 +11,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,16 @@ from trimtab.core.model.names import Identity, Key, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.engine.looking import freshest
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.git import Tree
 from trimtab.ports.renderer import RenderRequest
+from trimtab.ports.target import Targets
 from trimtab.render.renderer import TreeRenderer
 from trimtab.targets.host.target import HostTargets
 
-from .adapters import SETTINGS
+from .adapters import SETTINGS, ByKind
 from .data import kept
 
 CONFIGURATION_DIRECTORY = ".trimtab"
@@ -58,6 +60,20 @@ class Reading:
 
     configuration: Configuration
     renderings: tuple[Rendering, ...]
+
+    def claims(self, environment: str) -> dict[Identity, frozenset[str]]:
+        """Which Applications of an Environment want an object."""
+        claims: dict[Identity, set[str]] = {}
+        for one in self.renderings:
+            if one.key.environment == environment:
+                for manifest in one.manifests:
+                    claims.setdefault(manifest.identity, set()).add(one.key.application)
+        return {identity: frozenset(names) for identity, names in claims.items()}
+
+    def doubts(self, environment: str) -> tuple[str, ...]:
+        """Why an object that no rendering shows may still be wanted."""
+        failed = [one.key for one in self.renderings if one.problems and one.key.environment == environment]
+        return tuple(f"application {key.application} fails to render" for key in failed)
 
     @property
     def problems(self) -> list[Problem]:
@@ -90,17 +106,34 @@ async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
         plans: list[Plan] = []
         place = data or scratch / "empty"
         installation = kept(place / "installation") or "none"
-        targets = HostTargets(place, installation=installation, contents=repositories, clock=SystemClock(), chance=SystemChance())
-        await targets.open()
-        for one in reading.renderings:
-            if not one.problems:
-                plans += await _plan_of(one, reading.configuration, targets, installation, problems, tree)
+        async with _targets(place, installation, repositories) as targets:
+            for one in reading.renderings:
+                if not one.problems:
+                    plans += await _plan_of(one, reading, targets, installation, problems, tree)
     return PlanView.of(plans, problems, combined=combined_hash(plans))
 
 
+@asynccontextmanager
+async def _targets(data: Path, installation: str, repositories: GitRepositories) -> AsyncIterator[Targets]:
+    """Every adapter, for looking only: nothing is started on this machine, and a cluster is asked and not changed."""
+    async with AsyncExitStack() as stack:
+        host = HostTargets(data, installation=installation, contents=repositories, clock=SystemClock(), chance=SystemChance())
+        await host.open()
+
+        def clusters() -> Targets:
+            from trimtab.targets.kubernetes.target import KubernetesTargets
+
+            made = KubernetesTargets(installation=installation, clock=SystemClock(), chance=SystemChance())
+            stack.push_async_callback(made.close)
+            return made
+
+        yield ByKind({"host": lambda: host, "kubernetes": clusters})
+
+
 async def _plan_of(
-    one: Rendering, configuration: Configuration, targets: HostTargets, installation: str, problems: list[Problem], tree: Tree
+    one: Rendering, reading: Reading, targets: Targets, installation: str, problems: list[Problem], tree: Tree
 ) -> list[Plan]:
+    configuration = reading.configuration
     environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
     target = targets.get(one.key.environment, environment)
     # First, because a target may learn from it where to look for what is there and nobody's.
@@ -116,10 +149,11 @@ async def _plan_of(
         installation=installation,
         desired=one.manifests,
         predicted=preview.bodies,
-        observed={**owned, **named},
+        observed=freshest({**owned, **named}, preview),
         waves={manifest.identity: target.wave(manifest) for manifest in one.manifests},
         inventory=Inventory(_entries(owned, one.key.environment)),
-        claims=_claims(one),
+        claims=reading.claims(one.key.environment),
+        doubts=reading.doubts(one.key.environment),
         budget=environment.spec.removal,
         ignore=(*environment.spec.ignore, *(application.spec.ignore if application else ())),
         adopt=application.spec.adopt if application else False,
@@ -135,10 +169,6 @@ def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[E
 
 def _pinned(problem: Problem, tree: Tree) -> Problem:
     return pinned(problem, tree.read(problem.file, bytes_max=DEFAULT.file_bytes)) if problem.file else problem
-
-
-def _claims(one: Rendering) -> dict[Identity, frozenset[str]]:
-    return {manifest.identity: frozenset({one.key.application}) for manifest in one.manifests}
 
 
 async def _reading(tree: Tree, inside: str, environment: str, scratch: Path) -> Reading:
