@@ -24,7 +24,7 @@ from .requests import Selector
 from .resources import Resource
 from .settings import KubernetesSettings
 
-LOOKS_AT_ONCE_MAX = 8
+LOOKS_AT_ONCE_MAX = 16
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 log = logging.getLogger(__name__)

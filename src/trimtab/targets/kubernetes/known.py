@@ -163,10 +163,11 @@ class Kind:
             case _:
                 assert event.object is not None
                 before = self._objects.get((event.namespace, event.name))
+                version = version_of(event.object)
+                self._heard_version = max(self._heard_version, version)
+                if before is not None and (version < before.version or version == before.version > 0):
+                    return  # of before the answer that we have had already, or the very same: most of what we write comes back so
                 after = describe(event.object, self._home)
-                self._heard_version = max(self._heard_version, after.version)
-                if before is not None and after.version < before.version:
-                    return  # of before the answer that we have had already
                 self._objects[event.namespace, event.name] = after
                 if before != after:
                     self._moved(before, after)

@@ -8,6 +8,7 @@ the Kubernetes API concepts page; the body of an apply is JSON, which is YAML to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -260,8 +261,14 @@ def path(target: str, doing: str, *, accept: str = "application/json", compress:
 
 
 def _with(target: str, query: Mapping[str, str]) -> str:
-    given = urlencode([(name, value) for name, value in query.items() if value])
+    given = _encoded(tuple((name, value) for name, value in query.items() if value))
     return f"{target}?{given}" if given else target
+
+
+@lru_cache(maxsize=256)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """Kept, because a thousand applies have the same parameters, and encoding them costs as much as the rest of a request's value."""
+    return urlencode(query)
 
 
 def _selected(select: Selector) -> dict[str, str]:
