@@ -291,3 +291,25 @@ def test_nothing_runs_on_when_the_server_has_ended() -> None:
         assert stage.kinds()[-1] == "server.stopped"
 
     on_stage(story)
+
+
+def test_nobody_acts_before_it_is_known_what_everybody_wants() -> None:
+    """An approval that comes in while a server starts waits until every rendering is there; so what moved is not removed."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        stage.commit(environment(), app("shop"), app("cart"), shop=[WEB], cart=[DB])
+        await asyncio.sleep(10)
+        await stage.stop(task)
+        before = stage.there()
+        stage.commit(environment(), app("shop"), app("cart"), shop=[], cart=[DB, WEB])
+        engine, task = stage.start("b")
+        while not engine.ready:
+            await asyncio.sleep(0)
+        for name in ("shop", "cart"):
+            await Commands(engine).sync(name, "host", "ada")
+        await asyncio.sleep(30)
+        assert stage.there()["web"] == (before["web"][0], "cart")
+        await stage.stop(task)
+
+    on_stage(story)

@@ -280,7 +280,7 @@ class Declarer:
         """Who waits for an object that ``key`` wants no more may have it now."""
         released = self._world.offer(key, content, sequence)
         for application in sorted(self._world.claimants(key.environment, released) - {key.application}):
-            self._wake(Key(key.environment, application))
+            self._changed[Key(key.environment, application)] = None
 
     def _sequence(self, head: Head) -> int:
         """What is wanted follows from the content at ``head`` and from the configuration: the later of the two counts."""

@@ -218,6 +218,7 @@ class Session:
 
     async def stop(self) -> None:
         await self.follower.stop()
+        await self.workers.stop()
         tasks = list(self._watching.values())
         self._watching.clear()
         for task in tasks:
@@ -226,6 +227,7 @@ class Session:
 
     async def _moved(self, moves: list[Moved]) -> bool:
         again = await self.declarer.moved(moves)
+        self.workers.open()
         for environment in sorted(
             {key.environment for key in self.world.states} | {key.environment for key, _, _ in self.world.declared()}
         ):

@@ -142,6 +142,8 @@ class Follower:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._lost.done() and not self._lost.cancelled():
+            self._lost.exception()  # heard, or of no interest any more: others may have lost the Lease first
 
     # --- one repository -----------------------------------------------------------------------------------------------------
 
@@ -257,7 +259,7 @@ class Follower:
             f"{head.expression or 'the default branch'} of {without_credentials(head.repository)} is at {found.revision[:12]}"
         )
         saved = Saved(*place, found.revision, sequence, found.ref)
-        await self._journal.write(
+        await self._record(
             Writes(
                 events=(Event(kind, now, message, revision=found.revision),),
                 seen=(Seen(sequence, head.repository, found.revision, now),),
@@ -270,6 +272,15 @@ class Follower:
         self._refs[place] = found.ref
         self._accepted.pop(place, None)
         return Moved(*place, None if first else old, found.revision, sequence)
+
+    async def _record(self, writes: Writes) -> None:
+        """Until it is known to be stored: after a lost answer the record may say that the head is there, and we would not know."""
+        while True:
+            try:
+                return await self._journal.write(writes)
+            except TransientError as error:
+                log.warning("record a move: %s", error)
+                await self._clock.sleep(RETRY_SECONDS_FIRST)
 
     async def _tell(self, repository: str, failed: str) -> None:
         """Put trouble on the record when it begins, changes or ends, not each time it is met."""

@@ -101,6 +101,7 @@ class Workers:
         self._inbox: dict[Key, deque[Happening]] = defaultdict(deque)
         self._woken: dict[Key, None] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._open = False
         self._due: list[tuple[float, Key]] = []
         self._due_of: dict[Key, float] = {}
         self._due_changed = asyncio.Event()
@@ -117,8 +118,14 @@ class Workers:
     def wake(self, key: Key) -> None:
         """Look at ``key``. Says nothing about what happened."""
         self._woken[key] = None
-        if key not in self._running:
+        if self._open and key not in self._running:
             self._running[key] = asyncio.create_task(self._run(key), name=f"worker {key}")
+
+    def open(self) -> None:
+        """Begin. Before this nobody knows yet which Application wants what, so wakes and happenings only wait."""
+        self._open = True
+        for key in list(self._woken):
+            self.wake(key)
 
     @property
     def busy(self) -> bool:
@@ -142,13 +149,15 @@ class Workers:
                 if self._lost in done:
                     self._lost.result()
         finally:
-            await self._stop()
+            await self.stop()
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._lost.done() and not self._lost.cancelled():
+            self._lost.exception()  # heard, or of no interest any more: others may have lost the Lease first
 
     # --- one key ------------------------------------------------------------------------------------------------------------
 

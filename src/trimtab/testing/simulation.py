@@ -429,6 +429,13 @@ class Simulation:
             for application, wanted in view.applications(environment):
                 wanted_anywhere[environment] |= (wanted or {}).keys()
                 yield from self._of_key(Key(environment, application), wanted or {})
+        for key in self.witness.life.states:
+            owns = any(
+                (place, entry.application) == (key.environment, key.application)
+                for (place, _), entry in self.witness.life.entries.items()
+            )
+            if view.place(key.application, key.environment) is None and not owns:
+                yield f"{key} has nothing left, and is not forgotten"
         for environment, wanted_here in wanted_anywhere.items():
             for identity, thing in self.targets.get(environment).objects.there.items():
                 ours = thing.owner is not None and thing.owner.installation == INSTALLATION
