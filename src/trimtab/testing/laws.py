@@ -275,13 +275,10 @@ def gates_are_kept(witness: Witness, writing: Writing) -> Iterator[str]:
     for key, after in writing.after.items():
         if not started(writing.before[key], after) or after is None or after.current is None or after.undeclared:
             continue
-        missing: set[str] = set()
-        for view in writing.life.views(after.current.sequence):
-            closed = _closed(witness, view, key)
-            if not closed:
-                break
-            missing |= closed
-        else:
+        # Each condition by itself: one may hold at this revision and another only at a later one.
+        closed = [_closed(witness, view, key) for view in writing.life.views(after.current.sequence)]
+        missing = set.intersection(*closed)
+        if missing:
             yield f"{key} started at {after.current.revision[:7]} although it waits for {', '.join(sorted(missing))}"
 
 

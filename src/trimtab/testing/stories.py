@@ -643,10 +643,22 @@ async def mend(world: Simulation) -> None:
     for branch in world.branches:
         world.restore(branch)
     await mend_everything(world)
+    _complete(world)
     for target in world.targets.made.values():
         target.down = False
     if not world.left_held:
         _resolve_rivals(world)
+
+
+def _complete(world: Simulation) -> None:
+    """Every application has a directory on the branch that it follows; a revert may have taken it away."""
+    for branch, content in list(world.branches.items()):
+        apps = [app for app in world.branches["main"].applications.values() if (app.revision or "main") == branch]
+        lacking = {path for app in apps for path in app.paths} - content.directories.keys()
+        if lacking:
+            content = content.copy()
+            content.directories |= {path: {} for path in sorted(lacking)}
+            world.commit(branch, content, "the directories that are lacking")
 
 
 def _resolve_rivals(world: Simulation) -> None:
