@@ -100,3 +100,19 @@ def test_suspension_is_told_for_those_that_are_asked_about() -> None:
     world.states[CART] = Reconciliation(suspension=Suspension("wait", "ada"))
     world.states[SHOP] = Reconciliation()
     assert world.suspended("host", ["cart", "shop", "nobody"]) == {"cart"}
+
+
+def test_after_a_lost_store_what_is_on_offer_counts_and_so_does_who_has_ended() -> None:
+    """Nobody has a state yet; and an application that removed its last object is gone, but its removals are not forgotten."""
+    world = World("test")
+    for one in MANY:
+        world.inventories["host"].put(entry(one, application="cart"))
+    world.offer(CART, GONE, 1)
+    assert world.removed_elsewhere(SHOP, 1) == Elsewhere(removals=4, gone=0)
+    for one in MANY:
+        world.inventories["host"].drop(one.identity)
+    world.states[CART] = Reconciliation(
+        current=deployment(CART, GONE.digest, 1), removed=frozenset(one.identity for one in MANY), undeclared=True
+    )
+    world.forget(CART)
+    assert world.removed_elsewhere(SHOP, 1) == Elsewhere(removals=4, gone=4)

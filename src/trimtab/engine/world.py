@@ -73,7 +73,8 @@ class Head:
 class World:
     """Mutable, and owned by the engine alone; every change happens between two awaits.
 
-    ``taking`` says which application is about to change an object (or does right now), by Environment and identity.
+    ``taking`` says which application is about to change an object (or does right now), by Environment and identity; ``ended`` what
+    applications removed that are gone since, by Environment and sequence of the Revision.
     """
 
     installation: str
@@ -87,6 +88,7 @@ class World:
     live: dict[Key, Live] = field(default_factory=lambda: defaultdict(Live))
     offers: dict[Key, Offer] = field(default_factory=dict)
     taking: dict[tuple[str, Identity], str] = field(default_factory=dict)
+    ended: dict[tuple[str, int], frozenset[Identity]] = field(default_factory=dict)
     sequence: int = 0
     _dependants: dict[Key, set[Key]] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
@@ -187,7 +189,10 @@ class World:
 
     def forget(self, key: Key) -> None:
         """The Key has ended. It may be declared again at this very moment: what is being offered stays."""
-        self.states.pop(key, None)
+        state = self.states.pop(key, None)
+        if state is not None and state.current is not None and state.removed:
+            place = (key.environment, state.current.sequence)
+            self.ended[place] = self.ended.get(place, frozenset()) | state.removed
         self.live.pop(key, None)
         self.settle_contents(key)
 
@@ -229,10 +234,13 @@ class World:
         at count as much as those that are done, so that it does not matter which of them comes first.
         """
         inventory = self.inventories[key.environment]
-        removals, gone = 0, 0
-        for other, state in self.states.items():
+        ended = self.ended.get((key.environment, sequence), frozenset())
+        removals = gone = len(ended)
+        # What is on offer counts too: after a lost store nobody has a state yet.
+        for other in dict.fromkeys((*self.states, *self.offers)):
             if other.environment != key.environment:
                 continue
+            state = self.states.get(other, Reconciliation())
             removed: frozenset[Identity] = frozenset()
             if state.current is not None and state.current.sequence == sequence:
                 removed = state.removed
