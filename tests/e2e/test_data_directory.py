@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from trimtab.testing.served import until
+
 from .conftest import World, process, several, task, text_file
 from .console import ROOT
 
@@ -18,6 +20,8 @@ def test_every_file_of_the_data_directory_is_explained_and_every_explained_one_i
     served = world.serve()
     served.healthy(world.repository.git("rev-parse", "HEAD"))
     served.healthy(world.repository.commit({"shop/all.yaml": first.replace("hello", "good morning")}))
+    # The cache is written when those who waited for a rendering have gone on.
+    until(lambda: (world.data / "cache").exists())
     there = {
         f"{prefix}{path.name}{'/' if path.is_dir() else ''}"
         for prefix, folder in (("", world.data), ("host/", world.data / "host"))
