@@ -338,7 +338,10 @@ def test_etcd_can_be_lost_for_a_while_and_the_whole_cluster_started_again(own_cl
     space = own_cluster.namespace()
     own_cluster.api.apply(config_map(space, a="1"))
     with own_cluster.without("etcd"):
-        assert own_cluster.api.request("GET", "/readyz").status == 500
+        end = time.monotonic() + 30
+        while own_cluster.api.request("GET", "/readyz").status != 500:
+            assert time.monotonic() < end, "the API server does not notice that etcd is gone"
+            time.sleep(0.1)
     assert own_cluster.api.get(own_cluster.api.path(config_map(space)))["data"] == {"a": "1"}
     address = own_cluster.server
     own_cluster.down()

@@ -191,8 +191,8 @@ async def test_waiting_writes_share_a_transaction(path: Path) -> None:
     store = await opened(path)
     commits: list[object] = []
     sqlalchemy_event.listen(store._writer._connection.engine, "commit", commits.append)
-    busy = asyncio.ensure_future(store._writer.act("sleep", lambda _: time.sleep(0.05)))
-    await asyncio.sleep(0.01)
+    busy = asyncio.ensure_future(store._writer.act("sleep", lambda _: time.sleep(1.0)))
+    await asyncio.sleep(0.1)
     await asyncio.gather(*(store.write(note(), epoch=1) for _ in range(200)))
     await busy
     assert len(commits) == 2

@@ -9,8 +9,11 @@ so at most once in `AGAIN_SECONDS`; in between the last answer holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -20,7 +23,7 @@ from trimtab.ports.clock import Clock
 
 from . import catalog, requests
 from .catalog import Catalog, Served
-from .errors import ApiError, NotFound, ServerError
+from .errors import ApiError, Forbidden, NotFound, ServerError
 from .requests import Request
 from .resources import Resource, root, split
 from .transport import Answer
@@ -33,6 +36,7 @@ AGAIN_SECONDS = 0.1
 LEGACY_AT_ONCE = 8
 
 Sender = Callable[[Request], Awaitable[Answer]]
+_T = TypeVar("_T")
 
 
 class UnknownKind(UserError):  # noqa: N818
@@ -139,7 +143,7 @@ class Discovery:
             return
         self._failed.pop(key, None)
         try:
-            self._catalog = self._catalog.with_served(await self._group_version(group, version))
+            self._catalog = self._catalog.with_served(await self._surely(partial(self._group_version, group, version)))
         except NotFound:
             self._catalog = self._catalog.without(group, version)
         except ApiError as error:
@@ -154,7 +158,8 @@ class Discovery:
             return ["v1"]
         request = requests.path(root(group, "").rstrip("/"), f"read the versions of {escaped(group)}")
         try:
-            found = msgspec.json.decode((await self._send(request)).body, type=_Versions)
+            answer = await self._surely(partial(self._send, request))
+            found = msgspec.json.decode(answer.body, type=_Versions)
         except NotFound:
             for each in self._catalog.group(group):
                 self._catalog = self._catalog.without(group, each.version)
@@ -162,6 +167,17 @@ class Discovery:
         except msgspec.DecodeError as error:
             raise ServerError(request.doing, f"the answer makes no sense: {one_line(str(error))}") from error
         return [each.version for each in found.versions]
+
+    async def _surely(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """A 404 of a server that starts says nothing: what serves custom kinds comes up after its port does. So a 404 is believed
+        when it is given again by a server that says it is ready. Raises NotFound, or ApiError when it cannot be told.
+        """
+        try:
+            return await ask()
+        except NotFound:
+            with contextlib.suppress(NotFound, Forbidden):  # nothing there to ask, or not for us: then the 404 has to do
+                await self._send(requests.path("/readyz", "ask whether the server is ready"))
+            return await ask()
 
     async def _group_version(self, group: str, version: str) -> Served:
         request = requests.path(root(group, version), f"read what {escaped(group or 'core')} {escaped(version)} serves")
