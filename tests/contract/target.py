@@ -210,3 +210,9 @@ async def test_logs_end_when_they_are_not_followed(target: Target, factory: Fact
 
 
 __all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]
+
+
+async def test_what_a_target_can_do_is_told_sorted_and_does_not_change_by_itself(target: Target) -> None:
+    abilities = await target.capabilities()
+    assert list(abilities) == sorted(set(abilities))
+    assert await target.capabilities() == abilities

@@ -89,9 +89,14 @@ class Commands:
         if found is None:
             raise NotFound(f"roll back {name}: Git does not declare it any more", remedy="Revert that commit in Git")
         application, placement = found
-        repository, expression = session.declarer.repository_of(key), placement.revision or application.spec.source.revision
+        if session.declarer.has_several_sources(key):
+            raise UserError(
+                f"roll back {name}: it has several sources", remedy="Use git revert in the one that brought the change"
+            )
+        source = application.sources[0]
+        repository, expression = session.declarer.repository_of(key), placement.revision or source.revision
         target = await self._rollback_target(session, key, repository, revision)
-        path = _path(placement, application.spec.source.path)
+        path = _path(placement, source.path)
         entry = session.parts.repositories.tree(repository, target).entry(path)
         if entry is None or not path:
             raise UserError(

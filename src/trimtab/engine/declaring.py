@@ -12,26 +12,28 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
 from trimtab.core.decide.configuration import ENDINGS, Adapters, read, zero_configuration
+from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import outside_of
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
-from trimtab.core.model.config import Application, Configuration, Environment, Placement
+from trimtab.core.model.config import Chart, Configuration, Environment, Helm, Jsonnet
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError, UserError
 from trimtab.core.model.event import Event
+from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Key, Revision
 from trimtab.ports.clock import Clock
 from trimtab.ports.git import Repositories, Tree, TreeEntry
-from trimtab.ports.renderer import Renderer, RenderRequest
+from trimtab.ports.renderer import Rendered, Renderer
 from trimtab.ports.store import Writes
 
 from .following import Follower, Moved
 from .journal import Journal
 from .looking import Hands
-from .world import GONE, Content, Head, World
+from .sources import Part, Wish, wish_of
+from .world import GONE, Content, Head, Read, World
 
 CONFIGURATION_DIRECTORY = ".trimtab"
 CONFIGURATION_FILE_BYTES_MAX = 1 << 20
@@ -39,15 +41,6 @@ CONFIGURATION_FILES_MAX = 20_000
 RENDERS_AT_ONCE_MAX = 8
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What to render for a Key: when it is unchanged and so are its inputs, so is the content."""
-
-    repository: str
-    expression: str
-    request: RenderRequest
 
 
 class Declarer:
@@ -78,7 +71,7 @@ class Declarer:
         self._wake = wake
         self._wishes: dict[Key, Wish] = {}
         self._readers: dict[str, dict[str, set[Key]]] = defaultdict(lambda: defaultdict(set))
-        self._read_paths: dict[Key, tuple[str, tuple[str, ...]]] = {}
+        self._read_paths: dict[Key, tuple[tuple[str, str], ...]] = {}
         self._again: dict[Key, None] = {}
         self._changed: dict[Key, None] = {}
         self._told: set[Key] = set()
@@ -99,8 +92,8 @@ class Declarer:
         assert self.follower is not None
         if any((move.repository, move.expression) == self.home for move in moves):
             await self._configure()
-        wishes = {key: self._wish(key, application, placement) for key, application, placement in self._world.declared()}
-        self.follower.follow({self.home, *((wish.repository, wish.expression) for wish in wishes.values())})
+        wishes = {key: wish_of(key, one, placement, self._repository) for key, one, placement in self._world.declared()}
+        self.follower.follow({self.home}.union(*(wish.places for wish in wishes.values())))
         await self._rebuild({key.environment for key in wishes} | self._environments())
         affected = await self._affected(wishes, moves)
         self._wishes = wishes
@@ -113,14 +106,18 @@ class Declarer:
         return bool(self._again)
 
     def repository_of(self, key: Key) -> str:
-        """Where the content of ``key`` comes from."""
+        """Where the content of ``key`` comes from: of several sources, the first."""
         wish = self._wishes.get(key)
-        return wish.repository if wish is not None else self._repository
+        return wish.first.repository if wish is not None else self._repository
+
+    def has_several_sources(self, key: Key) -> bool:
+        wish = self._wishes.get(key)
+        return wish is not None and len(wish.parts) > 1
 
     def head_of(self, key: Key) -> Head | None:
         """The head that ``key`` follows; None for one that Git declares no more."""
         wish = self._wishes.get(key)
-        return self._world.heads.get((wish.repository, wish.expression)) if wish is not None else None
+        return self._world.heads.get(wish.first.place) if wish is not None else None
 
     def again(self, key: Key) -> None:
         """Render ``key`` at the next look, whatever its inputs say."""
@@ -197,21 +194,35 @@ class Declarer:
 
     # --- which Keys ---------------------------------------------------------------------------------------------------------
 
-    def _wish(self, key: Key, application: Application, placement: Placement) -> Wish:
-        source = application.spec.source
-        request = RenderRequest(key.application, key.environment, placement.path or source.path, source.renderer)
-        return Wish(source.repository or self._repository, placement.revision or source.revision, request)
-
     async def _affected(self, wishes: dict[Key, Wish], moves: list[Moved]) -> list[Key]:
         """The Keys to render: new, differently declared, to be tried again, or with an input that a move changed."""
         affected = dict.fromkeys(key for key, wish in wishes.items() if self._wishes.get(key) != wish or key in self._again)
         for move in moves:
-            followers = {
-                key for key, wish in wishes.items() if (wish.repository, wish.expression) == (move.repository, move.expression)
-            }
+            place = (move.repository, move.expression)
+            followers = {key for key, wish in wishes.items() if place in wish.places}
             for key in sorted(await self._touched(move, followers)):
                 affected[key] = None
+        for key in await self._elsewise(wishes):
+            affected[key] = None
         return list(affected)
+
+    async def _elsewise(self, wishes: dict[Key, Wish]) -> list[Key]:
+        """The Keys whose content depends on what their target can do, where that has changed."""
+        found: list[Key] = []
+        abilities: dict[str, str] = {}
+        for key in sorted(wishes):
+            content = self._newest(key)
+            if content is None or not content.capabilities:
+                continue
+            if key.environment not in abilities:
+                try:
+                    abilities[key.environment] = digest(await self._hands.target(key.environment).capabilities())
+                except TrimtabError as error:
+                    log.warning("ask environment %s what it can do: %s", key.environment, error)
+                    abilities[key.environment] = ""
+            if abilities[key.environment] not in ("", content.capabilities):
+                found.append(key)
+        return found
 
     async def _touched(self, move: Moved, followers: set[Key]) -> set[Key]:
         if move.old is None:
@@ -219,7 +230,7 @@ class Declarer:
         paths = await self._repositories.changed_paths(move.repository, move.old, move.new)
         if paths is None:
             tree = self._repositories.tree(move.repository, move.new)
-            return {key for key in followers if not self._current(key, tree)}
+            return {key for key in followers if not self._current(key, move, tree)}
         readers = self._readers[move.repository]
         touched: set[Key] = set()
         for path in paths:
@@ -230,11 +241,17 @@ class Declarer:
                 path = path.rpartition("/")[0]
         return touched & followers
 
-    def _current(self, key: Key, tree: Tree) -> bool:
+    def _current(self, key: Key, move: Moved, tree: Tree) -> bool:
+        content = self._newest(key)
+        place = (move.repository, move.expression)
+        return content is not None and all(
+            self._renderer.current(read.inputs, tree) for read in content.reads if read.place == place
+        )
+
+    def _newest(self, key: Key) -> Content | None:
         state = self._world.states.get(key)
         slot = (state.pending or state.current) if state is not None else None
-        content = self._world.contents[key].get(slot.digest) if slot is not None else None
-        return content is not None and self._renderer.current(content.inputs, tree)
+        return self._world.contents[key].get(slot.digest) if slot is not None else None
 
     # --- rendering ----------------------------------------------------------------------------------------------------------
 
@@ -247,22 +264,28 @@ class Declarer:
 
     async def _one(self, key: Key, places: asyncio.Semaphore) -> Happening | None:
         wish = self._wishes[key]
-        head = self._world.heads[wish.repository, wish.expression]
-        if head.revision is None:
-            self._world.problems[key] = (Problem(head.problem or "not fetched yet", remedy=head.remedy),)
+        heads = [self._world.heads[part.place] for part in wish.parts]
+        missing = next((head for head in heads if head.revision is None), None)
+        if missing is not None:
+            self._world.problems[key] = (Problem(missing.problem or "not fetched yet", remedy=missing.remedy),)
             self._again[key] = None
             return None
+        head = heads[0]
+        assert head.revision is not None
+        sequence = self._sequence(heads)
         async with places:
             try:
-                self._expect(wish.repository, head.revision)
+                for part, one in zip(wish.parts, heads, strict=True):
+                    assert one.revision is not None, "none is missing"
+                    self._expect(part.repository, one.revision)
                 await self._restore(key, wish, head)
                 content = await self._content(key, wish, head.revision)
             except TrimtabError as error:
-                return self._unrenderable(key, wish, head, error)
+                return self._unrenderable(key, wish, head.revision, sequence, error)
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
-        self._offer(key, content, self._sequence(head))
-        return Declared(head.revision, self._sequence(head), content.digest, first=self._first(key))
+        self._offer(key, content, sequence)
+        return Declared(head.revision, sequence, content.digest, first=self._first(key))
 
     def _expect(self, repository: str, revision: Revision) -> None:
         """Raises TransientError for a commit that only another machine has seen so far: this one's mirror may yet get it."""
@@ -282,19 +305,18 @@ class Declarer:
         for application in sorted(self._world.claimants(key.environment, released) - {key.application}):
             self._changed[Key(key.environment, application)] = None
 
-    def _sequence(self, head: Head) -> int:
-        """What is wanted follows from the content at ``head`` and from the configuration: the later of the two counts."""
-        return max(head.sequence, self._world.heads[self.home].sequence)
+    def _sequence(self, heads: list[Head]) -> int:
+        """What is wanted follows from the content at the heads and from the configuration: the latest of them counts."""
+        return max(head.sequence for head in (*heads, self._world.heads[self.home]))
 
-    def _unrenderable(self, key: Key, wish: Wish, head: Head, error: TrimtabError) -> Unrenderable:
-        assert head.revision is not None
+    def _unrenderable(self, key: Key, wish: Wish, revision: Revision, sequence: int, error: TrimtabError) -> Unrenderable:
         self._world.problems[key] = error.problems
         if isinstance(error, TransientError):
             self._again[key] = None
         else:
             self._again.pop(key, None)
-            self._reads(key, wish.repository, (wish.request.path,), keep=True)
-        return Unrenderable(head.revision, self._sequence(head), str(error.problems[0]), first=self._first(key))
+            self._reads(key, _declared_paths(wish), keep=True)
+        return Unrenderable(revision, sequence, str(error.problems[0]), first=self._first(key))
 
     async def _restore(self, key: Key, wish: Wish, head: Head) -> None:
         """After a restart: what is current may be of an older Revision than the head; render it again, mostly from the cache.
@@ -313,46 +335,69 @@ class Declarer:
         self._world.restore(key, content)
 
     async def _content(self, key: Key, wish: Wish, revision: str) -> Content:
-        tree = self._repositories.tree(wish.repository, Revision(revision))
-        if self._emptied(key, wish, tree):
-            self._reads(key, wish.repository, (wish.request.path,), keep=True)
+        """The first source at ``revision``, the others at their heads."""
+        trees = [self._repositories.tree(wish.first.repository, Revision(revision)), *self._others(wish)]
+        if self._emptied(key, wish, trees[0]):
+            self._reads(key, _declared_paths(wish), keep=True)
             return GONE
-        rendered = await self._renderer.render(wish.request, tree)
+        named = {part.request.source.name: tree for part, tree in zip(wish.parts, trees, strict=True) if part.request.source.name}
+        parts = [(part, await self._render_part(key, part, tree, named)) for part, tree in zip(wish.parts, trees, strict=True)]
+        manifests, twice = join((_called(part, index), one.manifests) for index, (part, one) in enumerate(parts, start=1))
+        if twice:
+            raise UserError(f"render {key}: {twice[0]}", problems=twice)
         found = self._world.application(key)
         project = self._world.configuration.projects.get(found[0].spec.project) if found else None
-        problems = outside_of(project, rendered.manifests)
+        problems = outside_of(project, manifests)
         if problems:
             raise UserError(f"render {key}: {problems[0]}", problems=problems)
-        self._reads(key, wish.repository, tuple(path for path, _ in rendered.inputs))
-        return Content(rendered.digest, rendered.manifests, rendered.inputs)
+        content = _content_of(parts, manifests)
+        self._reads(key, tuple((read.repository, path) for read in content.reads for path, _ in read.inputs))
+        return content
+
+    def _others(self, wish: Wish) -> Iterator[Tree]:
+        for part in wish.parts[1:]:
+            revision = self._world.heads[part.place].revision
+            assert revision is not None, "every head is there before anything is rendered"
+            yield self._repositories.tree(part.repository, revision)
+
+    async def _render_part(self, key: Key, part: Part, tree: Tree, named: dict[str, Tree]) -> Rendered:
+        if not part.is_rendered:
+            return Rendered((), (), digest([]))
+        others = {name: other for name, other in named.items() if name != part.request.source.name}
+        target = self._hands.target
+        return await self._renderer.render(
+            part.request, tree, others=others, capabilities=lambda: target(key.environment).capabilities()
+        )
 
     def _emptied(self, key: Key, wish: Wish, tree: Tree) -> bool:
         """Git keeps no empty directory: when the last file goes, the path goes. Where something ran from it that is an empty
         rendering, for the removal budget to judge; where nothing did, it is a wrong path, for the renderer to report.
         """
         state = self._world.states.get(key)
-        path = wish.request.path.strip("/")
-        if state is None or state.current is None or path in ("", ".") or tree.entry(path) is not None:
+        path = wish.first.request.path.strip("/")
+        if state is None or state.current is None or path in ("", ".") or tree.entry(path) is not None or len(wish.parts) > 1:
             return False
         if state.current.digest == GONE.digest:
             return True
         try:
-            ran_from = self._repositories.tree(wish.repository, Revision(state.current.revision))
+            ran_from = self._repositories.tree(wish.first.repository, Revision(state.current.revision))
         except UserError:
             return False
         return ran_from.entry(path) is not None
 
-    def _reads(self, key: Key, repository: str, paths: tuple[str, ...], *, keep: bool = False) -> None:
-        """Remember which paths lead to ``key``. A failed rendering keeps (``keep``) the ones that the last good one had."""
-        before_repository, before = self._read_paths.get(key, ("", ()))
-        for path in before:
-            self._readers[before_repository][path].discard(key)
-        if keep and before_repository == repository:
+    def _reads(self, key: Key, paths: tuple[tuple[str, str], ...], *, keep: bool = False) -> None:
+        """Remember which paths, each of a repository, lead to ``key``. A failed rendering keeps (``keep``) the ones that the last good
+        one had.
+        """
+        before = self._read_paths.get(key, ())
+        for repository, path in before:
+            self._readers[repository][path].discard(key)
+        if keep:
             paths = (*before, *paths)
-        paths = tuple(dict.fromkeys("" if path == "." else path.strip("/") for path in paths))
-        for path in paths:
+        paths = tuple(dict.fromkeys((repository, "" if path == "." else path.strip("/")) for repository, path in paths))
+        for repository, path in paths:
             self._readers[repository][path].add(key)
-        self._read_paths[key] = (repository, paths)
+        self._read_paths[key] = paths
 
     # --- no longer declared -------------------------------------------------------------------------------------------------
 
@@ -375,6 +420,33 @@ class Declarer:
             self._offer(key, GONE, head.sequence)
             assert head.revision is not None
             self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
+
+
+def _declared_paths(wish: Wish) -> tuple[tuple[str, str], ...]:
+    """Where a correction may come: in the directories that are named, and, with charts and files elsewhere, anywhere in the rest."""
+    return tuple((part.repository, part.request.path if _stands_alone(wish, part) else "") for part in wish.parts)
+
+
+def _stands_alone(wish: Wish, part: Part) -> bool:
+    """True when nothing outside its directory can matter."""
+    source = part.request.source
+    return len(wish.parts) == 1 and (source.chart, source.helm, source.jsonnet) == (Chart(), Helm(), Jsonnet())
+
+
+def _called(part: Part, number: int) -> str:
+    return part.request.source.name or str(number)
+
+
+def _content_of(parts: list[tuple[Part, Rendered]], manifests: tuple[Manifest, ...]) -> Content:
+    places = {part.request.source.name: part.place for part, _ in parts if part.request.source.name}
+    inputs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for part, rendered in parts:
+        inputs[part.place].update(rendered.inputs)
+        for name, path, object_id in rendered.elsewhere:
+            inputs[places[name]][path] = object_id
+    whole = parts[0][1].digest if len(parts) == 1 else digest(sorted([*one.identity, one.digest] for one in manifests))
+    capabilities = next((rendered.capabilities for _, rendered in parts if rendered.capabilities), "")
+    return Content(whole, manifests, tuple(Read(*place, tuple(found.items())) for place, found in inputs.items()), capabilities)
 
 
 def _read(tree: Tree, before: Configuration, adapters: Adapters | None) -> Configuration:

@@ -199,6 +199,8 @@ class Session:
         self._watching: dict[str, asyncio.Task[None]] = {}
 
     def _pinned(self, key: Key, revision: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        if self.declarer.has_several_sources(key):
+            return problems  # the file may be that of any of them
         try:
             tree = self.parts.repositories.tree(self.declarer.repository_of(key), Revision(revision))
             return tuple(pinned(one, tree.read(one.file, bytes_max=DEFAULT.file_bytes)) for one in problems)

@@ -25,12 +25,26 @@ NOTHING = digest([])
 
 
 @dataclass(frozen=True)
+class Read:
+    """What was read of one followed place. ``inputs`` as in `ports.renderer.Rendered`."""
+
+    repository: str
+    expression: str
+    inputs: tuple[tuple[str, str], ...]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return (self.repository, self.expression)
+
+
+@dataclass(frozen=True)
 class Content:
-    """The rendered Manifests of one Key at one Revision. ``inputs`` as in `ports.renderer.Rendered`."""
+    """The rendered Manifests of one Key, all of its sources together. ``capabilities`` as in `ports.renderer.Rendered`."""
 
     digest: str
     manifests: tuple[Manifest, ...] = ()
-    inputs: tuple[tuple[str, str], ...] = ()
+    reads: tuple[Read, ...] = ()
+    capabilities: str = ""
 
 
 GONE = Content(NOTHING)

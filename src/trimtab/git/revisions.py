@@ -10,11 +10,11 @@ import re
 
 import pygit2
 
+from trimtab.core.decide import semver
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Revision
 from trimtab.ports.git import Head
 
-from . import semver
 from .mirrors import UNBORN, Mirror
 from .refs import ID
 from .text import shown

@@ -63,6 +63,12 @@ class Target(Protocol):
         """
         ...
 
+    async def capabilities(self) -> tuple[str, ...]:
+        """What can be done here, sorted, for renderers whose result depends on it; what the words mean is between the two. The same
+        answer for as long as nothing has changed, and from memory: it is asked for often.
+        """
+        ...
+
     def wave(self, manifest: Manifest) -> int:
         """Pure: in which wave an object is applied, ascending; its annotation where there is one, else what its kind calls for."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from trimtab.core.model.errors import UserError
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import Rendered, RenderRequest
+from trimtab.ports.renderer import Capabilities, Rendered, RenderRequest, nothing_special
 
 from . import closure, paths, plain
 from .cache import BYTES_MAX, Cache, key_of
@@ -57,7 +57,18 @@ class TreeRenderer:
         self._hurry = asyncio.Event()
         self._folders: dict[str, bool] = {}  # tree id -> holds manifests
 
-    async def render(self, request: RenderRequest, tree: Tree) -> Rendered:
+    async def render(
+        self,
+        request: RenderRequest,
+        tree: Tree,
+        *,
+        others: Mapping[str, Tree] = {},
+        capabilities: Capabilities = nothing_special,
+    ) -> Rendered:
+        if request.renderer not in ("", "plain", "kustomize"):
+            raise UserError(
+                f"render {request.application}: there is no renderer {request.renderer} here", remedy="Correct renderer"
+            )
         path = _directory(request, tree)
         kustomized = request.renderer == "kustomize" or (
             not request.renderer and closure.kustomization_of(tree, path) is not None

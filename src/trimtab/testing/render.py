@@ -2,11 +2,13 @@
 
 It keeps the contract that matters to an engine: the inputs are the path with its tree id, an unreadable file is a `UserError` with
 one Problem for each, equal inputs are answered from a cache that outlives the engine. ``renders`` counts what was really read.
+A directory with a file `CAPABILITIES` has an object more for each thing that the target can do, and files of values are manifests
+like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +18,7 @@ from trimtab.core.model.errors import Problem, UserError
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import ObjectRef
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import Rendered, RenderRequest
+from trimtab.ports.renderer import Capabilities, Rendered, RenderRequest, nothing_special
 
 from .faults import Faults
 
@@ -27,22 +29,34 @@ FILE_BYTES_MAX = 1_000_000
 class FakeRenderer:
     faults: Faults = field(default_factory=Faults.none)
     renders: int = 0
-    _cache: dict[tuple[str, str], Rendered] = field(default_factory=dict)
+    _cache: dict[object, Rendered] = field(default_factory=dict)
 
-    async def render(self, request: RenderRequest, tree: Tree) -> Rendered:
+    async def render(
+        self,
+        request: RenderRequest,
+        tree: Tree,
+        *,
+        others: Mapping[str, Tree] = {},
+        capabilities: Capabilities = nothing_special,
+    ) -> Rendered:
         await self.faults.point("render:before", f"{request.application}@{request.environment}")
         path = _clean(request.path)
         entry = tree.entry(path)
         if entry is None or entry.type != "tree":
             raise UserError(f"render {request.application}: {request.path} is no directory", remedy="Correct source.path")
-        cached = self._cache.get((path, entry.id))
+        elsewhere = tuple(_elsewhere(request, others))
+        abilities = await capabilities() if tree.entry(f"{path}/CAPABILITIES".lstrip("/")) is not None else None
+        key = (path, entry.id, elsewhere, abilities)
+        cached = self._cache.get(key)
         if cached is not None:
             return msgspec.structs.replace(cached, cached=True)
         self.renders += 1
-        manifests = tuple(_read(tree, path))
+        manifests = [*_read(tree, path), *_of_values(elsewhere, others), *(_ability(each) for each in abilities or ())]
         inputs = ((path, entry.id),)
-        rendered = Rendered(manifests, inputs, digest(sorted([*m.identity, m.digest] for m in manifests)))
-        self._cache[path, entry.id] = rendered
+        whole = digest(sorted([*m.identity, m.digest] for m in manifests))
+        can = digest(abilities) if abilities is not None else ""
+        rendered = Rendered(tuple(manifests), inputs, whole, elsewhere=elsewhere, capabilities=can)
+        self._cache[key] = rendered
         return rendered
 
     def current(self, rendered_inputs: tuple[tuple[str, str], ...], tree: Tree) -> bool:
@@ -77,6 +91,24 @@ def _read(tree: Tree, path: str) -> Iterator[Manifest]:
             yield manifest
     if problems:
         raise UserError(f"render {path or '.'}: {problems[0]}", problems=problems)
+
+
+def _elsewhere(request: RenderRequest, others: Mapping[str, Tree]) -> Iterator[tuple[str, str, str]]:
+    for file in request.source.helm.value_files:
+        name, _, path = file.removeprefix("$").partition("/")
+        entry = others[name].entry(path) if name in others else None
+        if entry is None:
+            raise UserError(f"render {request.application}: there is no {file}", remedy="Correct valueFiles")
+        yield name, path, entry.id
+
+
+def _of_values(elsewhere: tuple[tuple[str, str, str], ...], others: Mapping[str, Tree]) -> Iterator[Manifest]:
+    for name, path, _ in elsewhere:
+        yield _manifest(msgspec.json.decode(others[name].read(path, bytes_max=FILE_BYTES_MAX)), path)
+
+
+def _ability(word: str) -> Manifest:
+    return _manifest({"apiVersion": "v1", "kind": "Ability", "metadata": {"name": word}}, "CAPABILITIES")
 
 
 def _manifest(body: dict[str, Any], file: str) -> Manifest:

@@ -52,7 +52,7 @@ class FakeTargets:
 
 
 class FakeTarget:
-    """One Environment. While ``down`` is True every call fails."""
+    """One Environment. While ``down`` is True every call fails. ``abilities`` is what it says it can do."""
 
     def __init__(self, environment: str = "host", world: World | None = None, *, validate: Validate = _valid) -> None:
         self.environment = environment
@@ -60,6 +60,7 @@ class FakeTarget:
         self.objects = Objects(environment, self.world)
         self.calls: Counter[str] = Counter()
         self.down = False
+        self.abilities: tuple[str, ...] = ()
         self._validate = validate
         self._lines: dict[Identity, deque[LogLine]] = {}
 
@@ -112,6 +113,10 @@ class FakeTarget:
             async for key in keys:
                 await self._before("watch")
                 yield key
+
+    async def capabilities(self) -> tuple[str, ...]:
+        await self._before("capabilities")
+        return self.abilities
 
     def wave(self, manifest: Manifest) -> int:
         return manifest.wave

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
+from trimtab.core.decide.joining import join
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.decide.positions import pinned
@@ -29,10 +30,11 @@ from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
 from trimtab.engine.looking import freshest
+from trimtab.engine.sources import Part, Wish, wish_of
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import RenderRequest
+from trimtab.ports.renderer import Capabilities, RenderRequest, nothing_special
 from trimtab.ports.target import Targets
 from trimtab.render.renderer import TreeRenderer
 from trimtab.targets.host.target import HostTargets
@@ -96,17 +98,17 @@ def offline_plan(path: str, environment: str = "", data: str = "") -> PlanView:
 
 async def _read(path: Path, environment: str) -> Reading:
     async with _snapshot(path) as (tree, inside, scratch, _):
-        return await _reading(tree, inside, environment, scratch)
+        return await _reading(tree, inside, environment, scratch, None)
 
 
 async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
     async with _snapshot(path) as (tree, inside, scratch, repositories):
-        reading = await _reading(tree, inside, environment, scratch)
-        problems = reading.problems
         plans: list[Plan] = []
         place = data or scratch / "empty"
         installation = kept(place / "installation") or "none"
         async with _targets(place, installation, repositories) as targets:
+            reading = await _reading(tree, inside, environment, scratch, targets)
+            problems = reading.problems
             for one in reading.renderings:
                 if not one.problems:
                     plans += await _plan_of(one, reading, targets, installation, problems, tree)
@@ -134,7 +136,7 @@ async def _plan_of(
     one: Rendering, reading: Reading, targets: Targets, installation: str, problems: list[Problem], tree: Tree
 ) -> list[Plan]:
     configuration = reading.configuration
-    environment = configuration.environments.get(one.key.environment) or Environment(Metadata(name=one.key.environment))
+    environment = _environment(configuration, one.key.environment)
     target = targets.get(one.key.environment, environment)
     # First, because a target may learn from it where to look for what is there and nobody's.
     preview = await target.preview(one.manifests)
@@ -168,30 +170,52 @@ def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[E
 
 
 def _pinned(problem: Problem, tree: Tree) -> Problem:
+    if tree.entry(problem.file) is None:
+        return problem  # no file of this repository, but one of a chart
     return pinned(problem, tree.read(problem.file, bytes_max=DEFAULT.file_bytes)) if problem.file else problem
 
 
-async def _reading(tree: Tree, inside: str, environment: str, scratch: Path) -> Reading:
+def _environment(configuration: Configuration, name: str) -> Environment:
+    return configuration.environments.get(name) or Environment(Metadata(name=name))
+
+
+async def _reading(tree: Tree, inside: str, environment: str, scratch: Path, targets: Targets | None) -> Reading:
+    """``targets`` are asked what they can do, where a result depends on it; None answers as one that says nothing of itself."""
     renderer = TreeRenderer(scratch / "cache")
     try:
-        return await _rendered(renderer, tree, inside, environment)
+        return await _rendered(renderer, tree, inside, environment, targets)
     finally:
         await renderer.close()  # It writes its cache behind our back, into the directory that is about to go.
 
 
-async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment: str) -> Reading:
+async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment: str, targets: Targets | None) -> Reading:
     if tree.entry(CONFIGURATION_DIRECTORY) is None:
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
         configuration = read(_files(tree), Configuration(), adapters=SETTINGS)
     renderings = []
-    for request in _requests(configuration, inside, environment, tree):
-        key = Key(request.environment, request.application)
-        try:
-            renderings.append(Rendering(key, (await renderer.render(request, tree)).manifests))
-        except TrimtabError as error:
-            renderings.append(Rendering(key, (), error.problems))
+    for key, wish in _wishes(configuration, inside, environment):
+        renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration)))
     return Reading(configuration, tuple(renderings))
+
+
+def _asking(targets: Targets | None, key: Key, configuration: Configuration) -> Capabilities:
+    if targets is None:
+        return nothing_special
+    return lambda: targets.get(key.environment, _environment(configuration, key.environment)).capabilities()
+
+
+async def _rendering(renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, capabilities: Capabilities) -> Rendering:
+    others = {part.request.source.name: tree for part in wish.parts if part.request.source.name}
+    found: list[tuple[str, tuple[Manifest, ...]]] = []
+    try:
+        for number, part in enumerate(wish.parts, start=1):
+            if part.is_rendered:
+                rendered = await renderer.render(part.request, tree, others=others, capabilities=capabilities)
+                found.append((part.request.source.name or str(number), rendered.manifests))
+    except TrimtabError as error:
+        return Rendering(key, (), error.problems)
+    return Rendering(key, *join(found))
 
 
 def _files(tree: Tree) -> dict[str, bytes]:
@@ -202,18 +226,21 @@ def _files(tree: Tree) -> dict[str, bytes]:
     }
 
 
-def _requests(configuration: Configuration, inside: str, environment: str, tree: Tree) -> list[RenderRequest]:
+def _wishes(configuration: Configuration, inside: str, environment: str) -> list[tuple[Key, Wish]]:
     """The Applications of this very repository whose path is ``inside`` or below it; else ``inside`` itself as one."""
     found = []
     for name, application in sorted(configuration.applications.items()):
         for placement in application.spec.environments:
-            path = (placement.path or application.spec.source.path).strip("/")
-            below = not inside or path == inside or path.startswith(inside + "/")
-            if below and not application.spec.source.repository and environment in ("", placement.name):
-                found.append(RenderRequest(name, placement.name, path, application.spec.source.renderer))
+            key = Key(placement.name, name)
+            wish = wish_of(key, application, placement, "")
+            paths = [part.request.path.strip("/") for part in wish.parts]
+            below = not inside or any(path == inside or path.startswith(inside + "/") for path in paths)
+            if below and not any(part.repository for part in wish.parts) and environment in ("", placement.name):
+                found.append((key, wish))
     if found or not inside:
         return found
-    return [RenderRequest(inside.rpartition("/")[2], environment or DEFAULT_ENVIRONMENT, inside)]
+    key = Key(environment or DEFAULT_ENVIRONMENT, inside.rpartition("/")[2])
+    return [(key, Wish((Part("", "", RenderRequest(key.application, key.environment, inside)),)))]
 
 
 @asynccontextmanager

@@ -297,3 +297,33 @@ def test_a_bad_spec_never_loses_what_was_before(spec: object) -> None:
     assert set(found.applications) == {"a", "b"}
     assert found.complete
     assert bool(found.problems) == bool(found.doubtful)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ("{source: {path: a}, sources: [{path: b}]}", "spec.sources", "both source and sources"),
+        ("{sources: [{name: a}, {name: a}]}", "spec.sources[1].name", "there twice"),
+        ("{sources: [{path: a}, {path: ../b}]}", "spec.sources[1].path", "leaves the repository"),
+        ("{source: {chart: {repository: 'https://x', version: '1'}}}", "spec.source.chart.name", "missing"),
+        ("{source: {chart: {repository: x, name: a, version: '1'}}}", "spec.source.chart.repository", "no address"),
+        (
+            "{source: {renderer: plain, chart: {repository: 'oci://x', name: a, version: '1'}}}",
+            "spec.source.renderer",
+            "not rendered by",
+        ),
+        ("{source: {renderer: plugin}}", "spec.source.plugin.name", "no plugin"),
+        ("{sources: [{renderer: none}]}", "spec.sources[0]", "no source is rendered"),
+    ],
+)
+def test_sources_that_cannot_be_meant(spec: str, field: str, words: str) -> None:
+    problem = only(configured(app("shop", spec)))
+    assert (problem.field, words in problem.message) == (field, True), problem
+
+
+def test_a_project_limits_every_source_and_chart() -> None:
+    """Not only the first."""
+    project = document("Project", "web", "{repositories: ['https://ours/*']}")
+    chart = "{chart: {repository: 'https://theirs/x', name: a, version: '1'}}"
+    problem = only(configured(project, app("shop", f"{{project: web, sources: [{{path: a}}, {chart}]}}")))
+    assert (problem.field, problem.remedy) == ("spec.sources[1].chart.repository", "Allowed: https://ours/*")

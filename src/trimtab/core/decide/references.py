@@ -14,12 +14,14 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
 
-from trimtab.core.model.config import DEFAULT_ENVIRONMENT, DEFAULT_PROJECT, Application, Environment, Project
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, DEFAULT_PROJECT, Application, Chart, Environment, Project, Source
 from trimtab.core.model.text import is_safe_line
 
 from .limits import glob
 from .positions import Path
 from .strict import nearest
+
+_CHART_SCHEMES = ("https://", "http://", "oci://")
 
 Document = Environment | Application | Project
 
@@ -68,23 +70,58 @@ def _all(new: Mapping[str, Application], effective: Mapping[str, Document], know
 
 
 def _of_one(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    yield from _sources(application)
     yield from _paths(application)
     yield from _placements(application, effective, known)
     yield from _depends(application, effective, known)
     yield from _project(application, effective, known)
 
 
+def _placed(application: Application) -> list[tuple[Path, Source]]:
+    """The sources with the fields that they stand in."""
+    if not application.spec.sources:
+        return [(("spec", "source"), application.spec.source)]
+    return [(("spec", "sources", index), source) for index, source in enumerate(application.spec.sources)]
+
+
+def _sources(application: Application) -> Iterator[tuple[Path, str, str]]:
+    """Sources that cannot be meant: two ways to say where they are, a name twice, half a chart, a plugin without a name."""
+    if application.spec.sources and application.spec.source != Source():
+        yield ("spec", "sources"), "there are both source and sources", "Keep one of the two"
+    names: set[str] = set()
+    for path, source in _placed(application):
+        if source.name and source.name in names:
+            yield (*path, "name"), f"the source {source.name} is there twice", "Give each its own name"
+        names.add(source.name)
+        chart = source.chart
+        if chart != Chart():
+            for field in ("repository", "name", "version"):
+                if not getattr(chart, field):
+                    yield (*path, "chart", field), "this is missing", "A chart has a repository, a name and a version"
+            if chart.repository and not chart.repository.startswith(_CHART_SCHEMES):
+                yield (*path, "chart", "repository"), "this is no address of charts", f"Begin with {', '.join(_CHART_SCHEMES)}"
+            if source.renderer not in ("", "helm"):
+                yield (*path, "renderer"), f"a chart is not rendered by {source.renderer}", "Remove renderer or chart"
+        if source.renderer == "plugin" and not source.plugin.name:
+            yield (*path, "plugin", "name"), "no plugin is named", "Name one of those that the server was started with"
+    if all(source.renderer == "none" for _, source in _placed(application)):
+        yield _placed(application)[0][0], "no source is rendered", "Leave renderer out in one of them"
+
+
 def _paths(application: Application) -> Iterator[tuple[Path, str, str]]:
     """Paths and addresses that cannot be meant: they leave the repository or hold what no path has."""
     spec = application.spec
-    texts: list[tuple[Path, str]] = [(("spec", "source", "path"), spec.source.path)]
+    placed = _placed(application)
+    texts: list[tuple[Path, str]] = [((*path, "path"), source.path) for path, source in placed]
     texts += [(("spec", "environments", index, "path"), one.path) for index, one in enumerate(spec.environments)]
     for path, text in texts:
         if ".." in text.split("/"):
             yield path, "the path leaves the repository", "Write it from the root of the repository, without .."
         elif "\\" in text:
             yield path, "the path has a backslash", "Write forward slashes"
-    texts += [(("spec", "source", "repository"), spec.source.repository), (("spec", "source", "revision"), spec.source.revision)]
+    for path, source in placed:
+        texts += [((*path, "repository"), source.repository), ((*path, "revision"), source.revision)]
+        texts += [((*path, "chart", "name"), source.chart.name), ((*path, "chart", "repository"), source.chart.repository)]
     texts += [(("spec", "environments", index, "revision"), one.revision) for index, one in enumerate(spec.environments)]
     for path, text in texts:
         if not is_safe_line(text) or text.startswith("-"):
@@ -131,13 +168,15 @@ def _project(application: Application, effective: Mapping[str, Document], known:
             names = {one.metadata.name for one in effective.values() if isinstance(one, Project)} | {DEFAULT_PROJECT}
             yield ("spec", "project"), *_not_there("Project", name, names, known)
         return
-    repository, allowed = application.spec.source.repository, project.spec.repositories
-    if repository and allowed and not any(glob(pattern, repository) for pattern in allowed):
-        yield (
-            ("spec", "source", "repository"),
-            f"the Project {name} does not allow this repository",
-            f"Allowed: {', '.join(allowed)}",
+    allowed = project.spec.repositories
+    for source_path, source in _placed(application):
+        named = (
+            ((*source_path, "repository"), source.repository),
+            ((*source_path, "chart", "repository"), source.chart.repository),
         )
+        for path, repository in named:
+            if repository and allowed and not any(glob(pattern, repository) for pattern in allowed):
+                yield path, f"the Project {name} does not allow this repository", f"Allowed: {', '.join(allowed)}"
     allowed = project.spec.environments
     for index, placement in enumerate(application.spec.environments):
         if allowed and not any(glob(pattern, placement.name) for pattern in allowed):

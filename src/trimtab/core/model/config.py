@@ -36,6 +36,66 @@ class Metadata(_Strict, frozen=True):
     annotations: Annotated[dict[str, str], Meta(description="Free annotations, for people and tools.")] = {}
 
 
+class Chart(_Strict, frozen=True):
+    """A Helm chart that a chart repository offers. Its content is pinned in `.trimtab/charts.lock`."""
+
+    repository: Annotated[
+        str, Meta(description='Where the chart is: "https://…" for a chart repository, "oci://…" for a registry.')
+    ] = ""
+    name: Annotated[str, Meta(description="The chart's name there.")] = ""
+    version: Annotated[
+        str, Meta(description='Its version, or a range such as ">=1.2 <2"; `trimtab chart lock` settles what that means.')
+    ] = ""
+
+
+class HelmOverlay(_Strict, frozen=True):
+    """What one Environment adds to `source.helm`."""
+
+    value_files: Annotated[list[str], Meta(description="Files of values, read after those of the source.")] = []
+    values: Annotated[dict[str, Any], Meta(description="Values that win over those of the source.")] = {}
+
+
+class Helm(_Strict, frozen=True):
+    """How a chart is rendered."""
+
+    release_name: Annotated[str, Meta(description='`.Release.Name`; "" is the name of the Application.')] = ""
+    namespace: Annotated[str, Meta(description="`.Release.Namespace`.")] = "default"
+    value_files: Annotated[
+        list[str],
+        Meta(
+            description="Files of values, the last one wins: relative to the source's path, from the repository's root with a "
+            "leading `/`, or `$name/path` in the source of that name."
+        ),
+    ] = []
+    values: Annotated[dict[str, Any], Meta(description="Values that win over those of the files.")] = {}
+    ignore_missing_value_files: Annotated[bool, Meta(description="Leave out files of values that are not there.")] = False
+    include_crds: Annotated[bool, Meta(description="Whether what stands in `crds/` of the chart is part of the result.")] = (
+        msgspec.field(default=True, name="includeCRDs")
+    )
+    skip_tests: Annotated[bool, Meta(description="Leave out what is only there for `helm test`.")] = True
+
+
+class Jsonnet(_Strict, frozen=True):
+    """How Jsonnet is evaluated."""
+
+    file: Annotated[str, Meta(description='The file to evaluate, relative to the path; "" is main.jsonnet.')] = ""
+    libraries: Annotated[
+        list[str],
+        Meta(description="Directories to look for imports in, the first one wins; as paths of `helm.valueFiles`."),
+    ] = []
+    variables: Annotated[dict[str, Any], Meta(description="External variables, for `std.extVar`.")] = {}
+    arguments: Annotated[dict[str, Any], Meta(description="Arguments of the function that the file is.")] = {}
+
+
+class Plugin(_Strict, frozen=True):
+    """A command of the server that renders."""
+
+    name: Annotated[str, Meta(description="Its name, as `trimtab serve --plugin` gives it.")] = ""
+    parameters: Annotated[
+        dict[str, str], Meta(description="What it is told, as variables of its environment: `a-b` is `PARAMETER_A_B`.")
+    ] = {}
+
+
 class Source(_Strict, frozen=True):
     """Where manifests are and how to render them."""
 
@@ -46,9 +106,17 @@ class Source(_Strict, frozen=True):
         Meta(description='Branch, tag, full commit id, or a semver range such as ">=1.2 <2"; "" is the default branch.'),
     ] = ""
     renderer: Annotated[
-        Literal["", "plain", "kustomize"],
-        Meta(description='How to render; "" detects it (kustomization.yaml or plain).'),
+        Literal["", "plain", "kustomize", "helm", "jsonnet", "plugin", "none"],
+        Meta(
+            description='How to render; "" detects it (a chart, Chart.yaml, kustomization.yaml, main.jsonnet, or plain). '
+            "`none`: the source has only files for others."
+        ),
     ] = ""
+    name: Annotated[str, Meta(description="A name that other sources of the Application address its files by.")] = ""
+    chart: Annotated[Chart, Meta(description="A chart from a chart repository, in place of one at the path.")] = Chart()
+    helm: Annotated[Helm, Meta(description="For charts.")] = Helm()
+    jsonnet: Annotated[Jsonnet, Meta(description="For Jsonnet.")] = Jsonnet()
+    plugin: Annotated[Plugin, Meta(description="For the renderer `plugin`.")] = Plugin()
 
 
 class Ignore(_Strict, frozen=True):
@@ -70,12 +138,17 @@ class Placement(_Strict, frozen=True):
         list[Name],
         Meta(description="Promotion: the same commit, once the Application is healthy in these Environments."),
     ] = []
+    helm: Annotated[HelmOverlay, Meta(description="What this Environment adds to source.helm.")] = HelmOverlay()
 
 
 class ApplicationSpec(_Strict, frozen=True):
     """What to run, where, and after what."""
 
     source: Annotated[Source, Meta(description="Where the manifests are.")] = Source()
+    sources: Annotated[
+        list[Source],
+        Meta(description="Several sources in place of one: each is rendered, and what they come to is joined."),
+    ] = []
     environments: Annotated[list[Placement], Meta(min_length=1, description="Where it runs.")] = msgspec.field(
         default_factory=lambda: [Placement(name=DEFAULT_ENVIRONMENT)]
     )
@@ -154,6 +227,11 @@ class Application(_Strict, frozen=True):
     @property
     def name(self) -> str:
         return self.metadata.name
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """At least one. The first is the one whose Revision a Deployment carries."""
+        return tuple(self.spec.sources) or (self.spec.source,)
 
 
 class Project(_Strict, frozen=True):

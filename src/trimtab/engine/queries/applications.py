@@ -92,7 +92,7 @@ class ApplicationQueries(Reader):
             message=row.message,
             project=found[0].spec.project if found else "",
             repository=without_credentials(session.declarer.repository_of(key)),
-            path=(found[1].path or found[0].spec.source.path) if found else "",
+            path=(found[1].path or found[0].sources[0].path) if found else "",
             deployment=DeploymentView.of(slot) if slot is not None else None,
             suspension=SuspensionView(state.suspension.reason, state.suspension.until) if state.suspension else None,
             objects=await self._objects(session, key),

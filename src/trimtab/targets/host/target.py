@@ -242,6 +242,9 @@ class HostTarget:
         finally:
             self._watchers.discard(watcher)
 
+    async def capabilities(self) -> tuple[str, ...]:
+        return ()
+
     def wave(self, manifest: Manifest) -> int:
         return wave(manifest)
 

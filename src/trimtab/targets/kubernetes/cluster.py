@@ -14,6 +14,7 @@ from trimtab.core.model.names import Key, ObjectRef
 from trimtab.ports.clock import Chance, Clock
 
 from . import kubeconfig
+from .catalog import Catalog
 from .client import Client
 from .connection import Connection
 from .discovery import UnknownKind
@@ -85,16 +86,27 @@ class Cluster:
     async def everything(self) -> list[Known]:
         """All that is ours here, of every kind that we can list. Raises TransientError when any of it cannot be told."""
         catalog = await self.client.discovery.refresh()
-        for group, version in catalog.unavailable:
-            if group == "metrics.k8s.io" or group.endswith(".metrics.k8s.io"):
-                continue  # measurements; nothing is applied there
-            raise TransientError(
-                f"look at everything of environment {self.environment}: {group}/{version} does not answer",
-                remedy="What it holds cannot be told apart from what is gone; mend its APIService or remove it",
-            )
+        self._expect_all(catalog, "look at everything")
         chosen = [resource for resource in catalog.resources() if {"list", "watch", "patch"} <= resource.verbs]
         found = await asyncio.gather(*(self._all(resource) for resource in chosen))
         return [known for each in found for known in each]
+
+    async def api_versions(self) -> list[str]:
+        """All group versions and kinds that are served. Raises TransientError while it is unknown what one of them serves: a chart that
+        is rendered without it could leave out what is there.
+        """
+        catalog = await self.client.discovery.catalog()
+        self._expect_all(catalog, "ask what is served")
+        # Whatever measures comes and goes with its server; only the group version is sure to be listed.
+        return [each for each in catalog.api_versions() if each.count("/") < 2 or not _measures(each.partition("/")[0])]
+
+    def _expect_all(self, catalog: Catalog, doing: str) -> None:
+        for group, version in catalog.unavailable:
+            if not _measures(group):
+                raise TransientError(
+                    f"{doing} of environment {self.environment}: {group}/{version} does not answer",
+                    remedy="What it holds cannot be told apart from what is gone; mend its APIService or remove it",
+                )
 
     async def _all(self, resource: Resource) -> list[Known]:
         known = self.kinds.get((resource.group, resource.kind))
@@ -126,6 +138,11 @@ class Cluster:
         for known in (before, after):
             if known is not None and known.owner is not None:
                 self.told(Key(self.environment, known.owner.application))
+
+
+def _measures(group: str) -> bool:
+    """True for measurements: nothing is applied there."""
+    return group == "metrics.k8s.io" or group.endswith(".metrics.k8s.io")
 
 
 def connect(settings: KubernetesSettings, clock: Clock, chance: Chance) -> Client:

@@ -86,6 +86,7 @@ class KubernetesTarget:
         self._causes = Causes(self.cluster, clock, self._tell)
         self._woken: dict[Key, None] = {}
         self._some = asyncio.Event()
+        self._version: str | None = None
 
     async def close(self) -> None:
         await self._causes.close()
@@ -157,6 +158,13 @@ class KubernetesTarget:
             if not self._woken:
                 self._some.clear()
             yield key
+
+    async def capabilities(self) -> tuple[str, ...]:
+        """``version=v1.36.3``, and ``api=GROUP/VERSION`` and ``api=GROUP/VERSION/KIND`` for all that is served."""
+        if self._version is None:
+            self._version = (await self.cluster.client.version()).git_version
+        versions = await self.cluster.api_versions()
+        return tuple(sorted({f"version={self._version}", *(f"api={each}" for each in versions)}))
 
     def wave(self, manifest: Manifest) -> int:
         return order.wave(manifest)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.git.semver import Version, best, parse_range, version
+from trimtab.core.decide.semver import Version, best, parse_range, version
 
 # semver.org, 11: an example of each step of precedence.
 ASCENDING = [
