@@ -30,20 +30,21 @@ from trimtab.core.model.config import (
     Project,
     Source,
 )
+from trimtab.core.model.config import Document as Kind
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.limits import DEFAULT, Limits
+from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.text import escaped, is_safe_line
 
-from . import documents, references, strict
+from . import documents, people, references, strict
 from .documents import Document
 from .positions import Path, dotted, line_of
 
 _ALWAYS: Final = frozenset({f"Environment/{DEFAULT_ENVIRONMENT}", f"Project/{DEFAULT_PROJECT}"})
 ENDINGS: Final = (".yaml", ".yml", ".json")
-Kind = Environment | Application | Project
 Adapters = Mapping[str, type[Any]]
 """The type of each target's settings, by the target's kind."""
-_K = TypeVar("_K", Environment, Application, Project)
+_K = TypeVar("_K", Environment, Application, Project, User, Group, Grant)
 
 
 def read(
@@ -58,7 +59,8 @@ def read(
         if file.endswith(ENDINGS):
             _read_file(reading, escaped(file), files[file])
     _keep_from_before(reading, before)
-    checked = references.check(reading.good, before=_declared(before), doubtful=reading.doubtful)
+    safe = people.narrowed(_declared(before), reading.said, at=before.origins, hidden=reading.broken)
+    checked = references.check(reading.good, before=safe, doubtful=reading.doubtful)
     for wrong in checked.wrong:
         origin = reading.origins[wrong.document]
         data = files.get(origin.file, b"")
@@ -105,6 +107,8 @@ class _Reading:
     doubtful: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    said: list[tuple[str, Any]] = field(default_factory=list)
+    """Every document of people as it stands, right or wrong: what it no longer gives is not given."""
 
 
 def _read_file(reading: _Reading, file: str, data: bytes) -> None:
@@ -142,6 +146,8 @@ def _read_document(reading: _Reading, file: str, data: bytes, document: Document
             findings += _wrong_target(clean, reading.adapters)
         for finding in findings[: reading.limits.problems]:
             wrong(*finding)
+    if key is not None and people.is_one(key):
+        reading.said.append((key, value))
     if key is None:
         reading.broken.add(file)
     elif key in reading.origins:
@@ -211,6 +217,9 @@ def _declared(configuration: Configuration) -> dict[str, Kind]:
         **{f"Environment/{name}": one for name, one in configuration.environments.items()},
         **{f"Application/{name}": one for name, one in configuration.applications.items()},
         **{f"Project/{name}": one for name, one in configuration.projects.items()},
+        **{f"User/{name}": one for name, one in configuration.users.items()},
+        **{f"Group/{name}": one for name, one in configuration.groups.items()},
+        **{f"Grant/{name}": one for name, one in configuration.grants.items()},
     }
 
 
@@ -220,6 +229,9 @@ def _configuration(reading: _Reading, checked: references.Checked) -> Configurat
         environments=_with_default(_of(effective, Environment), Environment, DEFAULT_ENVIRONMENT),
         applications=_of(effective, Application),
         projects=_with_default(_of(effective, Project), Project, DEFAULT_PROJECT),
+        users=_of(effective, User),
+        groups=_of(effective, Group),
+        grants=_of(effective, Grant),
         origins={key: reading.origins[key] for key in sorted(effective) if key in reading.origins},
         problems=tuple(sorted(reading.problems, key=lambda problem: (problem.file, problem.line))),
         doubtful=tuple(sorted(checked.doubtful)),

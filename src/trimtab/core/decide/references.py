@@ -14,16 +14,25 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
 
-from trimtab.core.model.config import DEFAULT_ENVIRONMENT, DEFAULT_PROJECT, Application, Chart, Environment, Project, Source
+from trimtab.core.model.config import (
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_PROJECT,
+    Application,
+    Chart,
+    Document,
+    Environment,
+    Project,
+    Source,
+)
+from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.text import is_safe_line
 
+from . import people
 from .limits import glob
 from .positions import Path
 from .strict import nearest
 
 _CHART_SCHEMES = ("https://", "http://", "oci://")
-
-Document = Environment | Application | Project
 
 
 class Wrong(NamedTuple):
@@ -33,6 +42,10 @@ class Wrong(NamedTuple):
     path: Path
     message: str
     remedy: str
+
+
+New = Application | User | Group | Grant
+"""What can be wrong by what it refers to."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class Checked:
 def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubtful: set[str]) -> Checked:
     """``doubtful`` documents are wrong in themselves, and not among the ``good``."""
     effective = {**{key: before[key] for key in doubtful if key in before}, **good}
-    new = {key: one for key, one in good.items() if isinstance(one, Application)}
+    new = {key: one for key, one in good.items() if isinstance(one, Application | User | Group | Grant)}
     kept = set(doubtful)
     found: list[Wrong] = []
     while wrong := list(_all(new, effective, good.keys() | kept)):
@@ -62,9 +75,10 @@ def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubt
     return Checked(effective, frozenset(kept), tuple(one for one in found if told[one.document, one.path] is one))
 
 
-def _all(new: Mapping[str, Application], effective: Mapping[str, Document], known: set[str]) -> Iterator[Wrong]:
-    for key, application in new.items():
-        for path, message, remedy in _of_one(application, effective, known):
+def _all(new: Mapping[str, New], effective: Mapping[str, Document], known: set[str]) -> Iterator[Wrong]:
+    for key, one in new.items():
+        found = _of_one(one, effective, known) if isinstance(one, Application) else people.wrong(one, effective)
+        for path, message, remedy in found:
             yield Wrong(key, path, message, remedy)
     yield from _circles(new, effective)
 
@@ -190,7 +204,7 @@ def _not_there(kind: str, name: str, names: set[str], known: set[str]) -> tuple[
     return f"there is no {kind} {name}", nearest(name, names) if names else f"Declare the {kind} {name}"
 
 
-def _circles(new: Mapping[str, Application], effective: Mapping[str, Document]) -> Iterator[Wrong]:
+def _circles(new: Mapping[str, New], effective: Mapping[str, Document]) -> Iterator[Wrong]:
     """Circles of `dependsOn` and `after` together: none of their Applications could ever begin."""
     graph = _graph(one for one in effective.values() if isinstance(one, Application))
     while circle := _circle(graph):

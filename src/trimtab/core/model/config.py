@@ -12,28 +12,19 @@ import msgspec
 from msgspec import Meta
 
 from .errors import Problem
+from .kind import NAME_PATTERN as NAME_PATTERN
+from .kind import Metadata as Metadata
+from .kind import Name as Name
+from .kind import Strict as _Strict
+from .people import Grant, Group, User
 
 API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
 DEFAULT_PROJECT = "default"
 DEFAULT_TARGET = "host"
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="Lower-case letters, digits and dashes; at most 63 characters.")]
 RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
 Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer.")]
-
-
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    pass
-
-
-class Metadata(_Strict, frozen=True):
-    """What names a document."""
-
-    name: Name
-    labels: Annotated[dict[str, str], Meta(description="Free labels, for selecting.")] = {}
-    annotations: Annotated[dict[str, str], Meta(description="Free annotations, for people and tools.")] = {}
 
 
 class Chart(_Strict, frozen=True):
@@ -241,10 +232,14 @@ class Project(_Strict, frozen=True):
     spec: Annotated[ProjectSpec, Meta(description="What is declared.")] = ProjectSpec()
 
 
-KINDS: dict[str, type[Environment] | type[Application] | type[Project]] = {
+Document = Environment | Application | Project | User | Group | Grant
+KINDS: dict[str, type[Document]] = {
     "Environment": Environment,
     "Application": Application,
     "Project": Project,
+    "User": User,
+    "Group": Group,
+    "Grant": Grant,
 }
 
 
@@ -266,6 +261,9 @@ class Configuration(msgspec.Struct, frozen=True):
     environments: dict[str, Environment] = {}
     applications: dict[str, Application] = {}
     projects: dict[str, Project] = {}
+    users: dict[str, User] = {}
+    groups: dict[str, Group] = {}
+    grants: dict[str, Grant] = {}
     origins: dict[str, Origin] = {}
     problems: tuple[Problem, ...] = ()
     doubtful: tuple[str, ...] = ()

@@ -1,0 +1,26 @@
+"""Who is let in, and what they may: asked by everything that listens (the API, the Git server). One implementation, in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from trimtab.core.model.rights import Action, Allowed, Denied, Principal, Refusal, Resource
+
+
+class People(Protocol):
+    """Nothing here raises: a refusal is an answer."""
+
+    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]], address: str) -> Principal | Refusal:
+        """Who sent a request with these (ASGI) headers from ``address``: by `Authorization: Bearer TOKEN`, or Basic with the login and
+        the token as its password. More than one Authorization header is a Refusal.
+        """
+        ...
+
+    def may(self, principal: Principal, action: Action, resource: Resource) -> Allowed | Denied:
+        """By the rights that Git declares now. A Principal whose token was revoked since, or who was disabled, may nothing."""
+        ...
+
+    def permit(self, principal: Principal, repository: str, act: Literal["read", "write"]) -> Allowed | Denied:
+        """Whether ``principal`` may fetch from ``repository`` at all, or push to some path of it. Each path is then asked of `may`."""
+        ...
