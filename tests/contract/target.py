@@ -209,10 +209,17 @@ async def test_logs_end_when_they_are_not_followed(target: Target, factory: Fact
         assert len(lines) <= 5
 
 
-__all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]
-
-
 async def test_what_a_target_can_do_is_told_sorted_and_does_not_change_by_itself(target: Target) -> None:
     abilities = await target.capabilities()
     assert list(abilities) == sorted(set(abilities))
     assert await target.capabilities() == abilities
+
+
+async def test_it_says_where_an_object_would_be(target: Target, factory: Factory) -> None:
+    """For every kind that it knows, before anything is there, so that limits can be judged by it."""
+    wanted = factory("one")
+    assert (await target.locate([wanted])).keys() == {wanted.identity}
+    assert await look(target, wanted.ref) is None
+
+
+__all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]

@@ -152,21 +152,25 @@ class Declarer:
             message = "; ".join(problems[:5]) or "every document is right"
             revision = self._world.heads[self.home].revision or ""
             events.append(Event(kind, now, message, revision=revision, data={"problems": list(problems[:50])}))
-        kept = self._kept_environments(configuration)
+        kept, accounts = self._kept_environments(configuration), self._world.accounts(configuration)
         documents: list[tuple[str, bytes | None]] = [("configuration", msgspec.json.encode(configuration))]
         documents += [(f"environment/{name}", msgspec.json.encode(environment)) for name, environment in kept.items()]
+        if accounts != self._world.kept_accounts:
+            documents.append(("accounts", msgspec.json.encode(accounts)))
         await self._journal.write(Writes(events=tuple(events), documents=tuple(documents)))
         self._changed |= dict.fromkeys(self._respecified(configuration))
         self._world.configure(configuration)
-        self._world.kept_environments = kept
+        self._world.kept_environments, self._world.kept_accounts = kept, accounts
         self._told_problems = problems
 
     def _respecified(self, configuration: Configuration) -> Iterator[Key]:
         """Keys with other gates, other rules or another budget than before: what that means for them has to be looked at."""
         before = self._world.configuration
         for name, application in configuration.applications.items():
+            project = application.spec.project
+            limited = before.projects.get(project) == configuration.projects.get(project)
             for placement in application.spec.environments:
-                same = before.applications.get(name) == application
+                same = limited and before.applications.get(name) == application
                 if not same or before.environments.get(placement.name) != configuration.environments.get(placement.name):
                     yield Key(placement.name, name)
 

@@ -278,6 +278,8 @@ def _world(installation: str, loaded: Loaded) -> World:
             world.configure(msgspec.json.decode(body, type=Configuration))
         elif kind == "environment":
             world.kept_environments[rest] = msgspec.json.decode(body, type=Environment)
+        elif kind == "accounts":
+            world.kept_accounts = msgspec.json.decode(body, type=dict[str, str])
         elif kind == "state":
             environment, _, application = rest.partition("/")
             world.states[Key(environment, application)] = msgspec.json.decode(body, type=Reconciliation)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
-from trimtab.core.model.errors import Problem, TransientError, TrimtabError
+from trimtab.core.model.config import Project
+from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.inventory import Entry
+from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
@@ -51,12 +54,12 @@ class Hands:
         self._freed = asyncio.Event()
         self._mine: dict[Key, list[tuple[str, Identity]]] = {}
 
-    def target(self, environment: str) -> Target:
+    def target(self, environment: str, mandate: Mandate = OWN) -> Target:
         """Raises TransientError when nobody declares the Environment (it may come back), UserError when it cannot be had here."""
         declared = self._world.environment(environment)
         if declared is None:
             raise TransientError(f"look at environment {environment}: it is not declared", remedy="Declare it in .trimtab/")
-        return self._targets.get(environment, declared)
+        return self._targets.get(environment, declared, mandate)
 
     async def look(self, key: Key, state: Reconciliation) -> Looked | Stumbled:
         assert state.current is not None, "only what is current is looked at"
@@ -67,7 +70,7 @@ class Hands:
             )
         try:
             await self.rebuild(key.environment)
-            target = self.target(key.environment)
+            target = self.target(key.environment, self._world.mandate(key))
             situation = await self._situation(key, content, target, state)
             while self._taken(key, situation):
                 await self._wait_for_others()
@@ -105,10 +108,9 @@ class Hands:
     async def inspect(self, key: Key, content: Content) -> Plan | list[Problem]:
         """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""
         await self.rebuild(key.environment)
-        target = self.target(key.environment)
+        target = self.target(key.environment, self._world.mandate(key))
         refs = self._refs(key, content)
-        observed = await target.observe(Scope(key.environment, refs))
-        preview = await target.preview(content.manifests)
+        observed, preview = await self._ask(key, content, target, refs)
         if preview.problems:
             return list(preview.problems)
         state = self._world.states.get(key, Reconciliation())
@@ -118,8 +120,7 @@ class Hands:
 
     async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
         refs = self._refs(key, content)
-        observed = await target.observe(Scope(key.environment, refs))
-        preview = await target.preview(content.manifests)
+        observed, preview = await self._ask(key, content, target, refs)
         if not set(self._refs(key, content)) <= set(refs):
             # Another application has given us something meanwhile. What was not asked about is not known to be gone.
             return await self._situation(key, content, target, state)
@@ -130,6 +131,24 @@ class Hands:
             shown = "; ".join(str(problem) for problem in refused[:5])
             return Stumbled(shown, transient=False)
         return self._describe(key, content, target, freshest(observed, preview), preview.bodies, state)
+
+    async def _ask(
+        self, key: Key, content: Content, target: Target, refs: tuple[ObjectRef, ...]
+    ) -> tuple[Mapping[Identity, Observed], Preview]:
+        """What is there and what would be stored; what the Project denies is not even asked about."""
+        project, found = self._world.project(key), self._world.application(key)
+        denied = limits.denied_as_declared(project, found[0], key.environment) if found is not None else []
+        denied = denied or await denied_by(project, content.manifests, target)
+        if denied:
+            return {}, Preview({}, tuple(denied))
+        try:
+            observed = await target.observe(Scope(key.environment, refs))
+        except Refused:
+            preview = await target.preview(content.manifests)  # which knows the file and line of what we may not look at
+            if not preview.problems:
+                raise
+            return {}, preview
+        return observed, await target.preview(content.manifests)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -200,7 +219,7 @@ class Hands:
         current = state.current
         assert current is not None, "only what is current is applied"
         try:
-            target = self.target(key.environment)
+            target = self.target(key.environment, self._world.mandate(key))
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
         places = asyncio.Semaphore(STEPS_AT_ONCE_MAX)
@@ -247,6 +266,14 @@ class Hands:
     def _rebuilt_event(self, environment: str, count: int) -> Event:
         message = f"{count} objects were found on the target that the record had lost"
         return Event("inventory.rebuilt", self._clock.now(), message, environment=environment)
+
+
+async def denied_by(project: Project | None, manifests: Sequence[Manifest], target: Target) -> list[Problem]:
+    """What the limits of a Project are against, here: kinds, and places, of which the target knows more than Git says."""
+    denied = limits.outside_of(project, manifests)
+    if project is not None and limits.confines(project) and not denied:
+        denied = limits.misplaced(project, manifests, await target.locate(manifests))
+    return denied
 
 
 def freshest(observed: Mapping[Identity, Observed], preview: Preview) -> Mapping[Identity, Observed]:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere
 from trimtab.core.lifecycle.state import Reconciliation
-from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Application, Configuration, Environment, Metadata, Placement
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Application, Configuration, Environment, Metadata, Placement, Project
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
 from trimtab.core.model.inventory import Inventory
+from trimtab.core.model.mandate import Mandate
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Identity, Key, Revision
 from trimtab.core.model.plan import Plan
@@ -96,6 +98,7 @@ class World:
     states: dict[Key, Reconciliation] = field(default_factory=dict)
     inventories: dict[str, Inventory] = field(default_factory=lambda: defaultdict(Inventory))
     kept_environments: dict[str, Environment] = field(default_factory=dict)
+    kept_accounts: dict[str, str] = field(default_factory=dict)
     contents: dict[Key, dict[str, Content]] = field(default_factory=lambda: defaultdict(dict))
     problems: dict[Key, tuple[Problem, ...]] = field(default_factory=dict)
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
@@ -125,6 +128,28 @@ class World:
             if placement.name == key.environment:
                 return application, placement
         return None
+
+    def project(self, key: Key) -> Project | None:
+        """Whose limits hold for ``key``; None for an Application that Git declares no more."""
+        application = self.configuration.applications.get(key.application)
+        return self.configuration.projects.get(application.spec.project) if application is not None else None
+
+    def mandate(self, key: Key) -> Mandate:
+        """In whose name what ``key`` wants is done. What an Application leaves behind is removed in the name that it had."""
+        application = self.configuration.applications.get(key.application)
+        if application is None:
+            return Mandate(self.kept_accounts.get(key.application, ""))
+        return limits.mandate(application, self.project(key))
+
+    def accounts(self, configuration: Configuration) -> dict[str, str]:
+        """Of every Application that has an account of its own, is declared in ``configuration`` or owns something."""
+        declared = {
+            name: limits.mandate(application, configuration.projects.get(application.spec.project)).account
+            for name, application in configuration.applications.items()
+        }
+        owners = {name for inventory in self.inventories.values() for name in inventory.applications()}
+        kept = {name: account for name, account in self.kept_accounts.items() if name in owners}
+        return {name: account for name, account in sorted({**kept, **declared}.items()) if account}
 
     def declared(self) -> Iterator[tuple[Key, Application, Placement]]:
         for name, application in self.configuration.applications.items():

@@ -11,6 +11,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
+from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
@@ -41,6 +42,12 @@ class Target(Protocol):
 
     async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
         """The objects of ``scope`` that are there. What is not in the result is surely not there."""
+        ...
+
+    async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
+        """Where each object would be; an object whose kind the target does not know is not in the result. Asks at most which kinds there
+        are.
+        """
         ...
 
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
@@ -85,6 +92,9 @@ class Target(Protocol):
 class Targets(Protocol):
     """The Target of each Environment, made when first asked for."""
 
-    def get(self, name: str, environment: Environment) -> Target:
-        """Raises UserError when the Environment's target cannot be had on this machine."""
+    def get(self, name: str, environment: Environment, mandate: Mandate = OWN) -> Target:
+        """The Target on which `preview`, `apply` and `remove` are done under ``mandate``; `observe` and `watch` are Trimtab's own.
+
+        Raises UserError when the Environment's target cannot be had on this machine, or not under that mandate.
+        """
         ...

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.model.config import Application, Environment
+from trimtab.core.model.config import Application, Environment, Project
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.engine.engine import Engine, Parts
@@ -62,7 +62,7 @@ class Stage:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def commit(self, *documents: Application | Environment, **directories: list[Manifest]) -> str:
+    def commit(self, *documents: Application | Environment | Project, **directories: list[Manifest]) -> str:
         """All that there is: the documents, and for each application the objects of its directory."""
         found: dict[str, bytes] = {}
         for one in documents:

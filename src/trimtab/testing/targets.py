@@ -10,6 +10,7 @@ that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
+from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
@@ -45,10 +47,10 @@ class FakeTargets:
     validate: Validate = _valid
     made: dict[str, FakeTarget] = field(default_factory=dict)
 
-    def get(self, name: str, environment: Environment | None = None) -> FakeTarget:
+    def get(self, name: str, environment: Environment | None = None, mandate: Mandate = OWN) -> FakeTarget:
         if name not in self.made:
             self.made[name] = FakeTarget(name, self.world, validate=self.validate)
-        return self.made[name]
+        return self.made[name].under(mandate)
 
 
 class FakeTarget:
@@ -61,8 +63,18 @@ class FakeTarget:
         self.calls: Counter[str] = Counter()
         self.down = False
         self.abilities: tuple[str, ...] = ()
+        self.acted: list[tuple[str, ObjectRef, Mandate]] = []
+        """What `apply` and `remove` were asked to do, and under which mandate."""
+        self._mandate = OWN
         self._validate = validate
         self._lines: dict[Identity, deque[LogLine]] = {}
+
+    def under(self, mandate: Mandate) -> FakeTarget:
+        if mandate == self._mandate:
+            return self
+        made = copy.copy(self)
+        made._mandate = mandate
+        return made
 
     # The port.
 
@@ -78,6 +90,11 @@ class FakeTarget:
         await self.world.faults.point("target.observe:after")
         return answer
 
+    async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
+        """What names no namespace is in one of the Environment's name, but for a `Wide`, which is in none."""
+        await self._before("locate")
+        return {one.identity: _location(one, self.environment) for one in manifests}
+
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
         await self._before("preview")
         problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
@@ -85,6 +102,7 @@ class FakeTarget:
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         await self._before("apply", str(step.ref))
+        self.acted.append(("apply", step.ref, self._mandate))
         assert step.manifest is not None, "a step to apply has a manifest"
         found = self.objects.there.get(step.ref.identity)
         refusal = spec_of(step.manifest.body).get("refuses")
@@ -100,6 +118,7 @@ class FakeTarget:
 
     async def remove(self, step: Step) -> Outcome:
         await self._before("remove", str(step.ref))
+        self.acted.append(("remove", step.ref, self._mandate))
         found = self.objects.there.get(step.ref.identity)
         if found is not None and found.uid != step.uid:
             return Failed(step.ref, f"remove {step.ref}: expected uid {step.uid or 'none'}, found {found.uid}")
@@ -174,6 +193,11 @@ class FakeTarget:
 
     def _lines_of(self, ref: ObjectRef) -> deque[LogLine]:
         return self._lines.setdefault(ref.identity, deque(maxlen=LOG_LINES_MAX))
+
+
+def _location(manifest: Manifest, home: str) -> Location:
+    wide = manifest.ref.kind == "Wide"
+    return Location("" if wide else manifest.ref.namespace or home, wide)
 
 
 def _after(kept: deque[LogLine], last: LogLine | None) -> list[LogLine]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import UserError
+from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.ports.target import Target, Targets
 from trimtab.targets.host.kinds import HostSettings
 from trimtab.targets.kubernetes.settings import KubernetesSettings
@@ -25,7 +26,7 @@ class ByKind:
         self._makers = makers
         self._made: dict[str, Targets] = {}
 
-    def get(self, name: str, environment: Environment) -> Target:
+    def get(self, name: str, environment: Environment, mandate: Mandate = OWN) -> Target:
         kind = environment.target_kind
         if kind not in self._makers:
             raise UserError(
@@ -34,4 +35,4 @@ class ByKind:
             )
         if kind not in self._made:
             self._made[kind] = self._makers[kind]()
-        return self._made[kind].get(name, environment)
+        return self._made[kind].get(name, environment, mandate)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
 from trimtab.core.decide.joining import join
+from trimtab.core.decide.limits import mandate
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.decide.positions import pinned
@@ -29,7 +30,7 @@ from trimtab.core.model.names import Identity, Key, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
-from trimtab.engine.looking import freshest
+from trimtab.engine.looking import denied_by, freshest
 from trimtab.engine.sources import Part, Wish, wish_of
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
@@ -137,7 +138,13 @@ async def _plan_of(
 ) -> list[Plan]:
     configuration = reading.configuration
     environment = _environment(configuration, one.key.environment)
-    target = targets.get(one.key.environment, environment)
+    application = configuration.applications.get(one.key.application)
+    project = configuration.projects.get(application.spec.project) if application else None
+    target = targets.get(one.key.environment, environment, mandate(application, project))
+    denied = await denied_by(project, one.manifests, target)
+    if denied:
+        problems += (_pinned(problem, tree) for problem in denied)
+        return []
     # First, because a target may learn from it where to look for what is there and nobody's.
     preview = await target.preview(one.manifests)
     owned = await target.observe(Scope(one.key.environment))
@@ -145,7 +152,6 @@ async def _plan_of(
     problems += (_pinned(problem, tree) for problem in preview.problems)
     if preview.problems:
         return []
-    application = configuration.applications.get(one.key.application)
     situation = Situation(
         key=one.key,
         installation=installation,

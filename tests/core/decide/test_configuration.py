@@ -227,6 +227,31 @@ def test_limits_of_a_project() -> None:
     assert [problem.field for problem in found.problems] == ["spec.source.repository", "spec.environments[0].name"]
 
 
+def test_limits_hold_for_each_of_several_sources_and_for_charts() -> None:
+    """The second one is no way round, nor is a chart, nor an address that climbs."""
+    limits = document("Project", "p", "{repositories: ['https://git.example/shop/*']}")
+    fine = "{repository: 'https://git.example/shop/x', name: fine}"
+    for source, field in (
+        ("{repository: 'https://elsewhere.example/x'}", "spec.sources[1].repository"),
+        ("{repository: 'https://git.example/shop/../x'}", "spec.sources[1].repository"),
+        ("{chart: {repository: 'https://elsewhere.example', name: x, version: '1.0.0'}}", "spec.sources[1].chart.repository"),
+    ):
+        found = configured(limits, app("a", f"{{project: p, sources: [{fine}, {source}]}}"))
+        assert found.applications == {}
+        assert only(found).field == field
+
+
+def test_a_project_that_cannot_be_read_is_no_leave_to_do_everything() -> None:
+    """The Project `default` too: it is always there, but what it limits is not known while its document is wrong."""
+    found = configured(document("Project", "default", "{environments: 5}"), app("a"))
+    assert found.applications == {}
+    assert [problem.field for problem in found.problems] == ["spec.environments", "spec.project"]
+    good = configured(document("Project", "default", "{environments: [staging]}"))
+    found = configured(document("Project", "default", "{environments: 5}"), app("a"), before=good)
+    assert found.applications == {}
+    assert found.projects["default"].spec.environments == ["staging"]
+
+
 def test_dependency_without_a_common_environment() -> None:
     """A dependency on an Application that runs nowhere near is an error."""
     found = configured(document("Environment", "x"), app("a", "{dependsOn: [b]}"), app("b", "{environments: [{name: x}]}"))

@@ -28,7 +28,7 @@ from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.text import is_safe_line
 
 from . import people
-from .limits import glob
+from .limits import allows_environment, allows_repository
 from .positions import Path
 from .strict import nearest
 
@@ -178,24 +178,23 @@ def _project(application: Application, effective: Mapping[str, Document], known:
     name = application.spec.project
     project = effective.get(f"Project/{name}")
     if not isinstance(project, Project):
-        if name != DEFAULT_PROJECT:
+        # A Project that is declared and cannot be read is no leave to do everything.
+        if name != DEFAULT_PROJECT or f"Project/{name}" in known:
             names = {one.metadata.name for one in effective.values() if isinstance(one, Project)} | {DEFAULT_PROJECT}
             yield ("spec", "project"), *_not_there("Project", name, names, known)
         return
-    allowed = project.spec.repositories
     for source_path, source in _placed(application):
-        named = (
+        for path, repository in (
             ((*source_path, "repository"), source.repository),
             ((*source_path, "chart", "repository"), source.chart.repository),
-        )
-        for path, repository in named:
-            if repository and allowed and not any(glob(pattern, repository) for pattern in allowed):
-                yield path, f"the Project {name} does not allow this repository", f"Allowed: {', '.join(allowed)}"
-    allowed = project.spec.environments
+        ):
+            if not allows_repository(project, repository):
+                allowed = ", ".join(project.spec.repositories)
+                yield path, f"the Project {name} does not allow this repository", f"Allowed: {allowed}"
     for index, placement in enumerate(application.spec.environments):
-        if allowed and not any(glob(pattern, placement.name) for pattern in allowed):
+        if not allows_environment(project, placement.name):
             text = f"the Project {name} does not allow the environment {placement.name}"
-            yield ("spec", "environments", index, "name"), text, f"Allowed: {', '.join(allowed)}"
+            yield ("spec", "environments", index, "name"), text, f"Allowed: {', '.join(project.spec.environments)}"
 
 
 def _not_there(kind: str, name: str, names: set[str], known: set[str]) -> tuple[str, str]:

@@ -149,6 +149,12 @@ class ApplicationSpec(_Strict, frozen=True):
     ] = []
     project: Annotated[Name, Meta(description="The Project whose limits hold.")] = "default"
     ignore: Annotated[list[Ignore], Meta(description="Fields of this Application's objects that somebody else may set.")] = []
+    conflicts: Annotated[
+        Literal["", "force", "fail"],
+        Meta(
+            description='When somebody else has set a field that Git sets: take it over, or fail; "" is the target\'s own rule.'
+        ),
+    ] = ""
     adopt: Annotated[
         bool,
         Meta(description="Take over objects that are there already and belong to nobody. Off: such an object is a Hold."),
@@ -189,7 +195,22 @@ class ProjectSpec(_Strict, frozen=True):
     description: Annotated[str, Meta(description="What the Project is, for people.")] = ""
     repositories: Annotated[list[str], Meta(description="Repositories that sources may name.")] = []
     environments: Annotated[list[str], Meta(description="Environments that Applications may run in.")] = []
+    namespaces: Annotated[list[str], Meta(description="Namespaces that objects may live in.")] = []
     kinds: Annotated[list[str], Meta(description="Kinds that may be rendered, as `Kind` or `group/Kind`.")] = []
+    cluster_kinds: Annotated[
+        list[str],
+        Meta(
+            description="Kinds of objects outside of every namespace, as in `kinds`. "
+            "Empty: all of them, but none when `namespaces` are limited."
+        ),
+    ] = []
+    account: Annotated[
+        str,
+        Meta(
+            pattern=r"^[!-~]{0,253}$",
+            description='Whose rights its Applications have at a target; "" is Trimtab\'s own account there.',
+        ),
+    ] = ""
 
 
 class Environment(_Strict, frozen=True):

@@ -18,6 +18,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, UserError
 from trimtab.core.model.health import Health
+from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
@@ -58,11 +59,17 @@ class HostTargets:
         self.files = FileObjects(self.host, self._roots, self._tell)
         self._reviving: asyncio.Task[None] | None = None
 
-    def get(self, name: str, environment: Environment) -> HostTarget:
-        """The same value for the same name; a changed Environment holds from now on.
+    def get(self, name: str, environment: Environment, mandate: Mandate = OWN) -> HostTarget:
+        """The same value for the same name; a changed Environment holds from now on. Nobody else's account can be used here, and what
+        Git sets is nobody else's. Raises UserError.
 
         Also without `start`, for looking only: `observe` and `preview` answer from the records and the disk.
         """
+        if mandate.account:
+            raise UserError(
+                f"act as {mandate.account} in environment {name}: on this machine everything is done as the user that Trimtab runs as",
+                remedy="Keep the Project out of this Environment (spec.environments), or leave out its account",
+            )
         self.host.records.load_once()
         if name not in self._targets:
             self._targets[name] = HostTarget(name, environment, self)
@@ -175,6 +182,10 @@ class HostTarget:
         refs = scope.refs if scope.refs is not None else [record.ref for record in self._host.records.of(self.name)]
         found = [await self._look(ref) for ref in refs]
         return {each.ref.identity: each for each in found if each is not None}
+
+    async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
+        """This machine has no namespaces."""
+        return {one.identity: Location() for one in manifests}
 
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
         """The normal form of each, and what is wrong with the others."""

@@ -21,8 +21,8 @@ from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.observed import Observed, Owner
 from trimtab.ports.clock import Clock
 
-from . import adoption, fields, refusals
-from .client import MANAGER
+from . import adoption, fields, locating, refusals
+from .client import MANAGER, Client
 from .cluster import Cluster
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
@@ -69,10 +69,11 @@ class Foreseen(msgspec.Struct, frozen=True):
 
 
 class Foresight:
-    """For one Environment of ``installation``. ``places`` bounds the requests at once."""
+    """For one Environment. ``places`` bounds the requests at once; ``client`` is who asks (None: Trimtab itself)."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, places: asyncio.Semaphore) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, places: asyncio.Semaphore, client: Client | None = None) -> None:
         self._cluster, self._clock, self._places = cluster, clock, places
+        self._client = client or cluster.client
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
 
@@ -80,7 +81,8 @@ class Foresight:
         """``beside`` are all Manifests of the same preview: what they make need not be there yet. Raises TransientError."""
         resource = await self._cluster.resource(manifest.ref)
         if resource is None:
-            return Foreseen(manifest.body, asked=False) if _defines(beside, manifest.ref) else [_unknown_kind(manifest)]
+            defined = locating.definition(beside, manifest.ref) is not None
+            return Foreseen(manifest.body, asked=False) if defined else [_unknown_kind(manifest)]
         if not resource.namespaced and manifest.ref.namespace:
             message = "objects of this kind have no namespace"
             return [problem(manifest, "metadata.namespace", message, "Remove metadata.namespace")]
@@ -164,7 +166,7 @@ class Foresight:
         self, manifest: Manifest, resource: Resource, namespace: str, name: str
     ) -> tuple[Body, Object | None, Object | None]:
         """What would be stored, what is, and the whole answer where there was one. Raises ApiError."""
-        client = self._cluster.client
+        client = self._client
         # A dry-run is the same whoever asks; the true owner is written by the apply.
         owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
         wanted = self.body(manifest, resource, owner)
@@ -185,7 +187,7 @@ class Foresight:
 
     async def _there(self, resource: Resource, namespace: str, name: str) -> Object | None:
         try:
-            return await self._cluster.client.get(resource, namespace, name)
+            return await self._client.get(resource, namespace, name)
         except NotFound:
             return None
 
@@ -229,17 +231,6 @@ def _over(below: Any, above: Any) -> Any:
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     return {**below, **{name: _over(below.get(name), value) for name, value in above.items()}}
-
-
-def _defines(beside: Sequence[Manifest], ref: ObjectRef) -> bool:
-    """True when one of ``beside`` is the definition of the kind of ``ref``."""
-    for manifest in beside:
-        spec = manifest.body.get("spec")
-        if manifest.ref.kind == "CustomResourceDefinition" and isinstance(spec, dict) and spec.get("group") == ref.group:
-            names = spec.get("names")
-            if isinstance(names, dict) and names.get("kind") == ref.kind:
-                return True
-    return False
 
 
 def _makes_namespace(beside: Sequence[Manifest], namespace: str) -> bool:

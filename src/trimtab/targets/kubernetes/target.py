@@ -7,7 +7,9 @@ difference is between what it stores and what it would store. Nothing here remov
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.health import Health
+from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
@@ -23,10 +26,11 @@ from trimtab.core.model.text import one_line, printable
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import LogLine, Preview
 
-from . import adoption, foreseeing, order
+from . import adoption, foreseeing, locating, order
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
+from .connection import Impersonation
 from .errors import Conflict, Invalid, NotFound
 from .foreseeing import Foreseen, Foresight
 from .known import Known
@@ -41,6 +45,7 @@ REQUESTS_AT_ONCE_MAX = 16
 GONE_SECONDS_MAX = 5.0
 GONE_LOOK_SECONDS = 0.02
 SERVED_SECONDS_MAX = 5.0
+MANDATES_MAX = 1_000
 ADOPTIONS_MAX = 3
 """How often an object may be written to by others while it is being adopted."""
 
@@ -55,11 +60,11 @@ class KubernetesTargets:
         self._targets: dict[str, KubernetesTarget] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def get(self, name: str, environment: Environment) -> KubernetesTarget:
+    def get(self, name: str, environment: Environment, mandate: Mandate = OWN) -> KubernetesTarget:
         settings = msgspec.convert(environment.target_settings, KubernetesSettings)
         known = self._targets.get(name)
         if known is not None and known.settings == settings:
-            return known
+            return known.under(mandate)
         client = connect(settings, self._clock, self._chance)
         if known is not None:
             task = asyncio.create_task(known.close())
@@ -67,26 +72,45 @@ class KubernetesTargets:
             task.add_done_callback(self._closing.discard)
         target = KubernetesTarget(name, settings, self._installation, self._clock, client)
         self._targets[name] = target
-        return target
+        return target.under(mandate)
 
     async def close(self) -> None:
         await asyncio.gather(*(target.close() for target in self._targets.values()), *self._closing)
 
 
 class KubernetesTarget:
-    """One Environment."""
+    """One Environment, under one mandate: what is asked and done for an Application is done with the rights of its account, while what the
+    watches see is seen once, with Trimtab's own.
+    """
 
     def __init__(self, name: str, settings: KubernetesSettings, installation: str, clock: Clock, client: Client) -> None:
         self.name, self.settings = name, settings
+        self.mandate = OWN
         self.cluster = Cluster(installation, name, settings, client, clock, self._tell)
+        self._client = client
         self._installation = installation
         self._clock = clock
         self._places = asyncio.Semaphore(REQUESTS_AT_ONCE_MAX)
         self._foresight = Foresight(self.cluster, clock, self._places)
+        self._others: OrderedDict[Mandate, KubernetesTarget] = OrderedDict()
         self._causes = Causes(self.cluster, clock, self._tell)
         self._woken: dict[Key, None] = {}
         self._some = asyncio.Event()
         self._version: str | None = None
+
+    def under(self, mandate: Mandate) -> KubernetesTarget:
+        """The same Environment for whoever acts under ``mandate``. What one account has been told is not told to another."""
+        if mandate == OWN:
+            return self
+        if mandate not in self._others:
+            made = self._others[mandate] = copy.copy(self)
+            made.mandate = mandate
+            made._client = self._client.acting_as(Impersonation(user=mandate.account)) if mandate.account else self._client
+            made._foresight = Foresight(self.cluster, self._clock, self._places, made._client)
+        self._others.move_to_end(mandate)
+        while len(self._others) > MANDATES_MAX:
+            self._others.popitem(last=False)
+        return self._others[mandate]
 
     async def close(self) -> None:
         await self._causes.close()
@@ -110,6 +134,9 @@ class KubernetesTarget:
         }
         there = {id(ref) for ref in named.values()}
         return {ref.identity: self._observed(known, ref) for ref, known in found if known is not None and id(ref) in there}
+
+    async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
+        return await locating.locate(self.cluster, manifests)
 
     async def preview(self, manifests: Sequence[Manifest]) -> Preview:
         answers = await asyncio.gather(*(self._foresight.foresee(manifest, manifests) for manifest in manifests))
@@ -229,10 +256,10 @@ class KubernetesTarget:
         owner = Owner(self._installation, self.name, step.application)
         body = self._foresight.body(manifest, resource, owner, uid=uid)
         namespace = self.cluster.place(resource, step.ref)
-        force = self.settings.conflicts == "force"
+        force = (self.mandate.conflicts or self.settings.conflicts) == "force"
         try:
             async with self._places:
-                return await self.cluster.client.apply(resource, namespace, step.ref.name, body, force=force)
+                return await self._client.apply(resource, namespace, step.ref.name, body, force=force)
         except Invalid as error:
             if "metadata.uid" in error.immutable:
                 message = f"{step.action} {step.ref}: another object has taken its place; it is looked at anew"
@@ -241,7 +268,7 @@ class KubernetesTarget:
 
     async def _take_over(self, step: Step, resource: Resource) -> None:
         """Makes the fields of whoever installed it ours, so that those which Git does not have go with the apply."""
-        client, namespace = self.cluster.client, self.cluster.place(resource, step.ref)
+        client, namespace = self._client, self.cluster.place(resource, step.ref)
         for attempt in range(ADOPTIONS_MAX):
             async with self._places:
                 found = await client.get(resource, namespace, step.ref.name)
@@ -264,7 +291,7 @@ class KubernetesTarget:
         propagation: Propagation = "Foreground" if self.settings.propagation == "foreground" else "Background"
         namespace = self.cluster.place(resource, ref)
         async with self._places:
-            await self.cluster.client.delete(resource, namespace, ref.name, uid=uid, propagation=propagation)
+            await self._client.delete(resource, namespace, ref.name, uid=uid, propagation=propagation)
 
     async def _gone(self, resource: Resource, ref: ObjectRef, uid: str) -> Known | None:
         """None when it has gone; what is still there of it after a while."""

@@ -1,0 +1,165 @@
+"""Projects on a real cluster: each acts with the rights of its own account, and what its limits deny never reaches the server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.targets import World, config_map, manifest, opened
+
+from trimtab.core.model.config import Metadata, Project, ProjectSpec
+from trimtab.core.model.mandate import Location, Mandate
+from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.plan import Action, Failed
+from trimtab.engine.looking import denied_by
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
+READS = {"apiGroups": ["", "apps", "rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
+
+
+def documented() -> list[dict[str, Any]]:
+    """What the page gives a Project's account, and Trimtab to act as it."""
+    found = re.search(r"^```yaml\n# Trimtab acts(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return list(yaml.safe_load_all("# Trimtab acts" + found[1]))
+
+
+def as_account(cluster: Cluster, namespace: str, path: Path) -> Path:
+    """A kubeconfig for the account `default` of a namespace."""
+    config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": cluster.token_for(namespace, seconds=600)}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def teams(cluster: Cluster, namespace: str) -> Iterator[tuple[str, str]]:
+    """Two namespaces, each with an account `deployer` as documented, and the account of ``namespace`` may look everywhere and act as both,
+    and write nothing.
+    """
+    names = (cluster.namespace("team"), cluster.namespace("team"))
+    own = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    for name in names:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer", "namespace": name}}
+        cluster.api.apply(account)
+        for document in documented():
+            document["metadata"]["namespace"] = name
+            for subject in document.get("subjects", ()):
+                subject |= own if subject["name"] == "trimtab" else {"namespace": name}
+            cluster.api.apply(document)
+    group = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": namespace}, "rules": [READS]}
+    binding = {"kind": "ClusterRoleBinding", "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": namespace}}
+    cluster.api.apply(role)
+    cluster.api.apply(binding | {"apiVersion": f"{group}/v1", "metadata": {"name": namespace}, "subjects": [own]})
+    yield names
+    for each in ("clusterroles", "clusterrolebindings"):
+        cluster.api.delete(f"/apis/{group}/v1/{each}/{namespace}")
+    for name in names:
+        cluster.api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def deployer(namespace: str) -> Mandate:
+    return Mandate(f"system:serviceaccount:{namespace}:deployer")
+
+
+def inside(namespace: str, name: str = "one", **data: str) -> Manifest:
+    body = config_map(name, **data)
+    body["metadata"]["namespace"] = namespace
+    return manifest(body, "apps/all.yaml", 3)
+
+
+async def test_two_projects_act_with_the_rights_of_their_own_accounts(
+    cluster: Cluster, namespace: str, teams: tuple[str, str], tmp_path: Path
+) -> None:
+    """Each makes, changes, adopts and removes in its own namespace; in the other's the server itself refuses it, with file and line."""
+    first, second = teams
+    async with opened(as_account(cluster, namespace, tmp_path / "kubeconfig"), namespace) as target:
+        for name in teams:
+            cluster.api.apply(config_map("there") | {"metadata": {"name": "there", "namespace": name}}, "kubectl")
+            world = World(target.under(deployer(name)), application=name)
+            made = await world.settle([inside(name, key="a"), inside(name, "there", key="b")], adopt=True)
+            assert {step.action for step in made.steps} == {Action.CREATE, Action.ADOPT}
+            await world.settle([inside(name, key="b"), inside(name, "there", key="b")])
+        for mine, other in ((first, second), (second, first)):
+            preview = await target.under(deployer(mine)).preview([inside(mine, "new"), inside(other, "new")])
+            (problem,) = preview.problems
+            assert (problem.file, problem.line) == ("apps/all.yaml", 3)
+            assert f'User "system:serviceaccount:{mine}:deployer" cannot' in problem.message
+        made = await World(target.under(deployer(first)), application=first).plan([inside(second, key="b")])
+        (outcome,) = await World(target.under(deployer(first))).act(made)
+        assert isinstance(outcome, Failed)
+        assert not outcome.transient
+        assert (await world.settle([inside(second, key="b")])).steps[0].action is Action.REMOVE
+    written = cluster.api.get(f"/api/v1/namespaces/{second}/configmaps/one")
+    assert written["metadata"]["labels"]["trimtab.dev/application"] == second
+
+
+async def test_an_account_may_do_what_trimtab_s_own_may_not(
+    cluster: Cluster, namespace: str, teams: tuple[str, str], tmp_path: Path
+) -> None:
+    """Trimtab's own has no right to write here: neither to write, nor to act as anybody whom it was not given."""
+    async with opened(as_account(cluster, namespace, tmp_path / "kubeconfig"), namespace) as target:
+        for refused in (target, target.under(Mandate("system:admin")), target.under(deployer("default"))):
+            (problem,) = (await refused.preview([inside(teams[0])])).problems
+            assert "cannot" in problem.message
+
+
+async def test_what_one_account_was_told_is_not_told_to_another(
+    cluster: Cluster, namespace: str, teams: tuple[str, str], tmp_path: Path
+) -> None:
+    """What stands in an object that a Project may not read does not show in its plans, though another has just looked at it."""
+    first, second = teams
+    cluster.api.apply(config_map("there", key="hidden") | {"metadata": {"name": "there", "namespace": first}}, "kubectl")
+    async with opened(as_account(cluster, namespace, tmp_path / "kubeconfig"), namespace) as target:
+        seen = await target.under(deployer(first)).preview([inside(first, "there", key="b")])
+        assert "hidden" in str(seen.observed)
+        refused = await target.under(deployer(second)).preview([inside(first, "there", key="b")])
+        assert "hidden" not in str(refused)
+        assert refused.problems
+
+
+async def test_objects_are_judged_by_where_the_server_would_put_them(cluster: Cluster, namespace: str) -> None:
+    """A namespace that is left out, one on a kind that has none, a Namespace, a kind of the cluster, kinds that a commit defines, a kind that nobody knows."""
+
+    def one(api_version: str, kind: str, name: str = "one", **metadata: str) -> Manifest:
+        return manifest({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **metadata}})
+
+    def definition(kind: str, scope: str) -> Manifest:
+        names = {"kind": kind, "plural": f"{kind.lower()}s"}
+        return manifest(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": f"{kind.lower()}s.places.test"},
+                "spec": {"group": "places.test", "scope": scope, "names": names},
+            }
+        )
+
+    rbac, wide = "rbac.authorization.k8s.io/v1", Location()
+    home, other = Location(namespace, wide=False), Location("other", wide=False)
+    cases = [
+        (one("v1", "ConfigMap"), home),
+        (one("v1", "ConfigMap", "two", namespace="other"), other),
+        (one("v1", "Namespace", "other"), Location("other", wide=True)),
+        (one(rbac, "ClusterRole"), wide),
+        (one(rbac, "ClusterRole", "two", namespace=namespace), wide),
+        (definition("Inner", "Namespaced"), wide),
+        (definition("Outer", "Cluster"), wide),
+        (one("places.test/v1", "Inner"), home),
+        (one("places.test/v1", "Outer", "two", namespace=namespace), wide),
+    ]
+    unknown = one("places.test/v1", "Nobody")
+    async with opened(cluster.kubeconfig, namespace) as target:
+        found = await target.locate([*(each for each, _ in cases), unknown])
+        assert found == {each.identity: location for each, location in cases}
+        project = Project(Metadata("team"), ProjectSpec(namespaces=[namespace]))
+        denied = await denied_by(project, [*(each for each, _ in cases), unknown], target)
+    assert len(denied) == sum(location != home for _, location in cases) + 1
+    assert all(f"{each.ref}" in str(denied) for each, location in cases if location != home)
