@@ -245,7 +245,7 @@ async def test_a_corrupt_mirror_is_replaced(repositories, source):
     name = str(source.path)
     await repositories.fetch(name)
     _damage(repositories)
-    with pytest.raises(TransientError, match="cannot be read from the mirror"):
+    with pytest.raises(TransientError, match="cannot be read"):
         await repositories.resolve(name, "")
     await repositories.fetch(name)
     head = await repositories.resolve(name, "")

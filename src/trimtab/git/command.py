@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,21 @@ class Git:
         self._environment = _environment(home, config, settings)
         self._network = asyncio.Semaphore(NETWORK_CALLS_MAX)
 
-    async def local(self, directory: Path, *arguments: str, timeout_seconds: float = 60.0, stdin: bytes = b"") -> Finished:
-        """Run in one of our mirrors. Raises TransientError when git cannot be run or takes too long."""
-        return await self._run(["-C", str(directory), *arguments], self._options([]), timeout_seconds, stdin)
+    async def local(
+        self,
+        directory: Path,
+        *arguments: str,
+        timeout_seconds: float = 60.0,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run in a repository of ours. Raises TransientError when git cannot be run or takes too long."""
+        extra = {**self._options([]), **(environment or {})}
+        return await self._run(["-C", str(directory), *arguments], extra, timeout_seconds, stdin)
+
+    def environment(self, *options: tuple[str, str]) -> dict[str, str]:
+        """The whole environment of a git with these configuration options, for those who start it themselves."""
+        return {**self._environment, **self._options(list(options))}
 
     async def remote(self, directory: Path, remote: Remote, *arguments: str, timeout_seconds: float) -> Finished:
         """As `local`, for what talks to ``remote``: with its credentials, and only so many at once."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -65,16 +66,22 @@ class Commit:
 
 
 class Objects:
-    """The object database of the mirror at ``path``. ``name`` is the repository's, for messages."""
+    """The object database of the repository at ``path``. ``name`` is for messages; ``also`` is a directory with more objects."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
+    def __init__(self, path: Path, name: str, *, also: Path | None = None, remedy: str = _REMEDY) -> None:
+        self._path, self._name, self._also, self._remedy = path, name, also, remedy
         self._lock = threading.RLock()
         self._trees: OrderedDict[str, Mapping[str, Child]] = OrderedDict()
         self._entries = 0
         self._sizes: dict[str, int] = {}
         self.damaged = False  # something that must be there could not be read
         self.repository = self._open()
+
+    @contextmanager
+    def held(self) -> Iterator[pygit2.Repository]:
+        """libgit2's handle, kept from other threads meanwhile."""
+        with self._lock:
+            yield self.repository
 
     def reopen(self) -> None:
         """Look again at which packs there are; called after whatever may have replaced them."""
@@ -86,10 +93,13 @@ class Objects:
 
     def _open(self) -> pygit2.Repository:
         try:
-            return pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+            repository = pygit2.Repository(str(self._path), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+            if self._also is not None:
+                repository.odb.add_disk_alternate(str(self._also))
+            return repository
         except pygit2.GitError as error:
             self.damaged = True
-            raise TransientError(f"{self._name}: its mirror cannot be opened: {error}", remedy=_REMEDY) from error
+            raise TransientError(f"{self._name}: its objects cannot be opened: {error}", remedy=self._remedy) from error
 
     def kind(self, object_id: str) -> str | None:
         """commit, tree, blob or tag; None when the mirror does not have it."""
@@ -126,6 +136,10 @@ class Objects:
     def blob(self, blob_id: str) -> bytes:
         """The whole content; ask for the size first."""
         return self._read(blob_id, "blob")
+
+    def raw(self, object_id: str, kind: str) -> bytes:
+        """The whole content of any object; ask for the size first."""
+        return self._read(object_id, kind)
 
     def commit(self, commit_id: str) -> Commit:
         """Raises UserError when the mirror has no such commit."""
@@ -166,7 +180,7 @@ class Objects:
             with self._lock:
                 return str(self.repository.write(_TYPES[kind], data))
         except (pygit2.GitError, OSError) as error:
-            raise TransientError(f"{self._name}: could not write to its mirror: {error}") from error
+            raise TransientError(f"{self._name}: could not write to it: {error}") from error
 
     def write_tree(self, children: Mapping[str, Child]) -> str:
         """Store a tree. Git sorts a directory as if its name ended in a slash."""
@@ -185,7 +199,7 @@ class Objects:
             with self._lock:
                 return str(self.repository.create_commit(ref, author, committer, message, tree, parents))
         except (pygit2.GitError, ValueError, OSError) as error:
-            raise TransientError(f"{self._name}: could not write to its mirror: {error}") from error
+            raise TransientError(f"{self._name}: could not write to it: {error}") from error
 
     def _header(self, object_id: str) -> int:
         try:
@@ -206,8 +220,8 @@ class Objects:
     def _broken(self, object_id: str, error: Exception) -> NoReturn:
         self.damaged = True
         raise TransientError(
-            f"{self._name}: object {object_id} cannot be read from the mirror: {error}",
-            remedy=_REMEDY,
+            f"{self._name}: object {object_id} cannot be read: {error}",
+            remedy=self._remedy,
         ) from error
 
 
