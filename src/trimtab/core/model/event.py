@@ -34,6 +34,17 @@ KINDS: dict[str, str] = {
     "application.removed": "An Application is no longer declared and nothing of it is left.",
     "reconcile.broken": "An error in Trimtab itself stopped one Application for a while; the others go on.",
     "repository.accepted": "Somebody accepted a rewritten history.",
+    "change.opened": "Somebody proposed a Change.",
+    "change.updated": "A new patch set of a Change was pushed.",
+    "change.edited": "A Change was marked as a draft, or as ready.",
+    "change.approved": "Somebody approved the plan of a Change for an Environment, by its hash.",
+    "change.unapproved": "Somebody took an approval back.",
+    "change.approval-withdrawn": "An approval was undone, because the plan is another one now.",
+    "change.queued": "Somebody wants a Change merged as soon as nothing is missing.",
+    "change.merged": "A Change was merged, or the target branch got it by another way.",
+    "change.merge-failed": "A Change could not be merged, with the reason.",
+    "change.closed": "Somebody closed a Change without merging it.",
+    "change.reopened": "Somebody reopened a closed Change.",
     "inventory.rebuilt": "The Inventory was read back from the target after the store had been lost.",
 }
 

@@ -1,0 +1,482 @@
+"""The lifecycle of a Change: ``step(review, happening, now) -> Decision``. One instance per Change.
+
+Theory. It is reconciled like an Application: *look, decide, act, look*. A look makes everything anew that a merge depends on: the
+candidate on the target branch as it is now, the plans against the world as it is now, the checks, who may approve. So a lost or
+doubled event costs a look and never a wrong state, and nothing is merged on the word of an older look: a merge names the candidate
+that was looked at, and the target branch is moved only from that candidate's base.
+
+    happening       guard                              next
+    Pushed          open                               new patch set; what waited to merge waits no more; Look
+    Edited                                             title and description; Rest
+    Drafted         open                               draft or not; Look
+    Moved           open                               Look
+    Looked          of an older patch set              Look
+    Looked          nothing is missing, merge wanted   Merge that candidate
+    Looked          else                               approvals of other plans are withdrawn; Rest
+    Approved        of the plan that was shown last    count it; Look
+    Approved        of another plan                    refused, nothing changes
+    Unapproved      open                               take it back; Look
+    MergeAsked      open                               remember the wish; Look
+    MergeTakenBack                                     forget the wish
+    Merged          of the candidate that was sent     merged: the end
+    NotMerged       the target moved                   Look
+    NotMerged       else                               the wish is forgotten, the reason told
+    Landed          open                               the target has the head by another way: merged
+    Closed          open                               closed: the end, unless reopened
+    Reopened        closed                             open; approvals are gone; Look
+    Stumbled                                           back off, then Look
+
+What is stored with a step is stored before its act is performed. A crash between the act Merge and its answer is answered by the next
+look: it finds the candidate on the target branch (Merged) or it does not (Looked).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from trimtab.core.model.change import (
+    Approval,
+    Candidate,
+    Change,
+    Check,
+    EnvironmentPlan,
+    PatchSet,
+    Requirement,
+    Stage,
+    Verdict,
+    approvers,
+)
+from trimtab.core.model.event import Event
+from trimtab.core.model.names import Revision
+
+BACKOFF_SECONDS_FIRST = 1.0
+BACKOFF_SECONDS_MAX = 300.0
+LOOK_AGAIN_SECONDS = 300.0
+"""An open Change is looked at this often even if nothing tells us that something moved."""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """Somebody wants it merged, as soon as nothing is missing. ``head`` is what they saw: a new push ends the wish."""
+
+    who: str
+    time: datetime
+    head: Revision
+
+
+class Review(msgspec.Struct, frozen=True):
+    """The state, stored whole with every step. ``candidate``, ``plans``, ``checks``, ``requirements`` and ``blockers`` are of the last look.
+
+    ``merging`` is the candidate that was sent to be merged and is not answered yet. ``withdrawn`` are approvals that a new plan has
+    undone, the newest of each person and Environment, so that a re-approval can show the difference since.
+    """
+
+    change: Change
+    candidate: Candidate | None = None
+    plans: tuple[EnvironmentPlan, ...] = ()
+    checks: tuple[Check, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    blockers: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    withdrawn: tuple[Approval, ...] = ()
+    wish: Wish | None = None
+    merging: Candidate | None = None
+    looked: datetime | None = None
+    message: str = ""
+    attempt: int = 0
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {plan.environment: plan.hash for plan in self.plans}
+
+    @property
+    def looked_at_head(self) -> bool:
+        return self.candidate is not None and self.candidate.head == self.change.head
+
+
+# --- what may happen --------------------------------------------------------------------------------------------------------
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    head: Revision
+    who: str
+    after: tuple[int, ...] = ()
+
+
+class Edited(msgspec.Struct, frozen=True):
+    title: str
+    description: str
+
+
+class Drafted(msgspec.Struct, frozen=True):
+    draft: bool
+    who: str
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """Something that the last look depended on may have moved. Says no more than that."""
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """``blockers`` are sentences about whatever else stands in the way: a Change that this one is stacked on, threads that are open."""
+
+    candidate: Candidate
+    plans: tuple[EnvironmentPlan, ...] = ()
+    checks: tuple[Check, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    blockers: tuple[str, ...] = ()
+
+
+class Approved(msgspec.Struct, frozen=True):
+    who: str
+    environment: str
+    hash: str
+
+
+class Unapproved(msgspec.Struct, frozen=True):
+    """``environment`` "" is every one."""
+
+    who: str
+    environment: str = ""
+
+
+class MergeAsked(msgspec.Struct, frozen=True):
+    who: str
+
+
+class MergeTakenBack(msgspec.Struct, frozen=True):
+    who: str
+
+
+class Merged(msgspec.Struct, frozen=True):
+    revision: Revision
+
+
+class NotMerged(msgspec.Struct, frozen=True):
+    """``moved``: the target branch is not where the candidate was looked at; nothing is wrong with the Change."""
+
+    reason: str
+    moved: bool = False
+
+
+class Landed(msgspec.Struct, frozen=True):
+    """The target branch has the head, and it was not us who merged it."""
+
+    revision: Revision
+
+
+class Closed(msgspec.Struct, frozen=True):
+    who: str
+    reason: str = ""
+
+
+class Reopened(msgspec.Struct, frozen=True):
+    who: str
+
+
+class Stumbled(msgspec.Struct, frozen=True):
+    message: str
+
+
+Happening = (
+    Pushed
+    | Edited
+    | Drafted
+    | Moved
+    | Looked
+    | Approved
+    | Unapproved
+    | MergeAsked
+    | MergeTakenBack
+    | Merged
+    | NotMerged
+    | Landed
+    | Closed
+    | Reopened
+    | Stumbled
+)
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------------
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Make candidate, plans, checks and requirements anew."""
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """Move the target branch from ``candidate.base`` to a commit of ``candidate.tree``, and from nowhere else.
+
+    ``clears`` are the plans that the merge stands for, ``approvals`` those that count.
+    """
+
+    candidate: Candidate
+    who: str
+    clears: tuple[EnvironmentPlan, ...]
+    approvals: tuple[Approval, ...]
+
+
+class Rest(msgspec.Struct, frozen=True):
+    due: datetime | None = None
+
+
+Act = Look | Merge | Rest
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The next state, what is recorded with it, and what to do then. ``refused``: the happening was not taken, and why."""
+
+    review: Review
+    act: Act = Rest()
+    events: tuple[Event, ...] = ()
+    refused: str = ""
+
+
+def missing(review: Review) -> tuple[str, ...]:
+    """A sentence for everything that stands between a Change and its merge; empty when it may be merged as it was looked at last."""
+    change = review.change
+    if change.stage != Stage.OPEN:
+        return (f"it is {change.stage}",)
+    if not review.looked_at_head:
+        return (review.message or "its newest push has not been looked at yet",)
+    assert review.candidate is not None, "it was looked at"
+    reasons = ["it is a draft"] if change.draft else []
+    if review.candidate.conflicts:
+        reasons.append(f"it conflicts with {change.target} in {_listed(review.candidate.conflicts)}")
+    reasons += [f"check {check.name}: {check.message or check.verdict}" for check in review.checks if _stops(check)]
+    reasons += [f"{plan.environment}: {reason}" for plan in review.plans for reason in plan.blocked]
+    reasons += [_unmet(review, one) for one in review.requirements if _lacking(review, one) > 0]
+    return (*reasons, *review.blockers)
+
+
+def step(review: Review, happening: Happening, now: datetime) -> Decision:
+    """The next state and what to do. Total: every happening is answered in every state."""
+    if review.change.stage != Stage.OPEN:
+        return _ended(review, happening, now)
+    match happening:
+        case Pushed():
+            return _pushed(review, happening, now)
+        case Edited():
+            change = msgspec.structs.replace(review.change, title=happening.title, description=happening.description)
+            return Decision(_with(review, change=change), _rest(now))
+        case Drafted():
+            change = msgspec.structs.replace(review.change, draft=happening.draft)
+            said = "marked it as a draft" if happening.draft else "marked it as ready"
+            told = _event(review, now, "change.edited", f"{happening.who} {said}", who=happening.who)
+            return Decision(_with(review, change=change), Look(), (told,))
+        case Moved() | Reopened():
+            return Decision(review, Look())
+        case Looked():
+            return _looked(review, happening, now)
+        case Approved():
+            return _approved(review, happening, now)
+        case Unapproved():
+            return _unapproved(review, happening, now)
+        case MergeAsked():
+            wish = Wish(happening.who, now, review.change.head)
+            told = _event(review, now, "change.queued", f"{happening.who} wants it merged", who=happening.who)
+            return Decision(_with(review, wish=wish), Look(), (told,))
+        case MergeTakenBack():
+            return Decision(_with(review, wish=None), _rest(now))
+        case Merged():
+            return _merged(review, happening.revision, now)
+        case NotMerged():
+            return _not_merged(review, happening, now)
+        case Landed():
+            return _landed(review, happening.revision, now)
+        case Closed():
+            return _closed(review, happening, now)
+        case Stumbled():
+            attempt = review.attempt + 1
+            due = now + timedelta(seconds=backoff_seconds(attempt))
+            return Decision(_with(review, attempt=attempt, message=happening.message), Rest(due))
+
+
+def opened(change: Change, now: datetime) -> Decision:
+    """A Change begins."""
+    review = Review(change)
+    told = _event(review, now, "change.opened", f"{change.author} proposes: {change.title}", who=change.author)
+    return Decision(review, Look(), (told,))
+
+
+def backoff_seconds(attempt: int) -> float:
+    """How long to wait after the ``attempt``-th failed look in a row (from 1): doubling, bounded."""
+    return float(min(BACKOFF_SECONDS_FIRST * 2 ** min(attempt - 1, 30), BACKOFF_SECONDS_MAX))
+
+
+# --- people -----------------------------------------------------------------------------------------------------------------
+
+
+def _pushed(review: Review, pushed: Pushed, now: datetime) -> Decision:
+    change = review.change
+    if pushed.head == change.head:
+        return Decision(review, Look())
+    patch_set = PatchSet(change.patch_sets[-1].number + 1, pushed.head, pushed.who, now)
+    change = msgspec.structs.replace(change, patch_sets=(*change.patch_sets, patch_set), after=pushed.after)
+    told = _event(review, now, "change.updated", f"{pushed.who} pushed patch set {patch_set.number}", who=pushed.who)
+    return Decision(_with(review, change=change, wish=None, message=""), Look(), (told,))
+
+
+def _approved(review: Review, approved: Approved, now: datetime) -> Decision:
+    """Of what was shown: of another plan than that of the last look, or of an older head, it is refused."""
+    shown = review.hashes.get(approved.environment)
+    if shown is None or not review.looked_at_head:
+        return Decision(review, Look(), refused=f"there is no plan for {approved.environment} to approve now")
+    if shown != approved.hash:
+        return Decision(
+            review, Look(), refused=f"the plan for {approved.environment} is {shown} now; it has changed since you looked"
+        )
+    number = review.change.patch_sets[-1].number
+    approval = Approval(approved.who, approved.environment, approved.hash, now, number)
+    others = tuple(one for one in review.approvals if (one.who, one.environment) != (approved.who, approved.environment))
+    message = f"{approved.who} approved the plan for {approved.environment}: {approved.hash}"
+    told = _event(review, now, "change.approved", message, who=approved.who, hash=approved.hash, environment=approved.environment)
+    return Decision(_with(review, approvals=(*others, approval)), Look(), (told,))
+
+
+def _unapproved(review: Review, unapproved: Unapproved, now: datetime) -> Decision:
+    where = ("", *review.hashes) if not unapproved.environment else (unapproved.environment,)
+    left = tuple(one for one in review.approvals if one.who != unapproved.who or one.environment not in where)
+    if left == review.approvals:
+        return Decision(review, _rest(now), refused=f"{unapproved.who} has approved nothing of it that counts")
+    told = _event(review, now, "change.unapproved", f"{unapproved.who} took an approval back", who=unapproved.who)
+    return Decision(_with(review, approvals=left), Look(), (told,))
+
+
+def _closed(review: Review, closed: Closed, now: datetime) -> Decision:
+    change = msgspec.structs.replace(review.change, stage=Stage.CLOSED, ended=now, ended_by=closed.who)
+    message = f"{closed.who} closed it" + (f": {closed.reason}" if closed.reason else "")
+    told = _event(review, now, "change.closed", message, who=closed.who)
+    return Decision(_with(review, change=change, wish=None, merging=None), Rest(), (told,))
+
+
+def _ended(review: Review, happening: Happening, now: datetime) -> Decision:
+    """Only a closed one can go on, and it begins without approvals."""
+    change = review.change
+    if change.stage == Stage.CLOSED and isinstance(happening, Reopened):
+        change = msgspec.structs.replace(change, stage=Stage.OPEN, ended=None, ended_by="")
+        told = _event(review, now, "change.reopened", f"{happening.who} reopened it", who=happening.who)
+        return Decision(_with(review, change=change, approvals=(), candidate=None), Look(), (told,))
+    if change.stage == Stage.CLOSED and isinstance(happening, Merged):
+        # It was closed while its merge was under way, and the merge was quicker: what stands in Git is what holds.
+        return _merged(review, happening.revision, now)
+    quiet = isinstance(happening, Moved | Looked | Stumbled | NotMerged | Merged | Landed)
+    return Decision(review, Rest(), refused="" if quiet else f"the change is {change.stage}")
+
+
+# --- we looked, we merged ---------------------------------------------------------------------------------------------------
+
+
+def _looked(review: Review, looked: Looked, now: datetime) -> Decision:
+    if looked.candidate.head != review.change.head:
+        return Decision(review, Look())
+    before = review
+    review = _with(
+        review,
+        candidate=looked.candidate,
+        plans=looked.plans,
+        checks=looked.checks,
+        requirements=looked.requirements,
+        blockers=looked.blockers,
+        merging=None,
+        looked=now,
+        message="",
+        attempt=0,
+    )
+    review, events = _withdraw(before, review, now)
+    wish = review.wish
+    if wish is None or missing(review):
+        return Decision(review, _rest(now), events)
+    act = Merge(looked.candidate, wish.who, review.plans, counted(review))
+    return Decision(_with(review, merging=looked.candidate), act, events)
+
+
+def _withdraw(before: Review, review: Review, now: datetime) -> tuple[Review, tuple[Event, ...]]:
+    """An approval counts for its plan alone: those of another plan than the one that was found are undone, and said so."""
+    hashes = review.hashes
+    gone = tuple(one for one in review.approvals if hashes.get(one.environment) != one.hash)
+    if not gone:
+        return review, ()
+    left = tuple(one for one in review.approvals if one not in gone)
+    replaced = {(one.who, one.environment) for one in gone}
+    older = tuple(one for one in before.withdrawn if (one.who, one.environment) not in replaced)
+    events = tuple(
+        _event(
+            review,
+            now,
+            "change.approval-withdrawn",
+            f"the plan for {one.environment} is not the one that {one.who} approved any more",
+            who=one.who,
+            environment=one.environment,
+            hash=one.hash,
+            plan=hashes.get(one.environment, ""),
+        )
+        for one in gone
+    )
+    return _with(review, approvals=left, withdrawn=(*older, *gone)), events
+
+
+def counted(review: Review) -> tuple[Approval, ...]:
+    """The approvals that a requirement counts now."""
+    counting = {(one.environment, who) for one in review.requirements for who in approvers(one, review.approvals, review.hashes)}
+    return tuple(one for one in review.approvals if (one.environment, one.who) in counting)
+
+
+def _merged(review: Review, revision: Revision, now: datetime) -> Decision:
+    who = review.wish.who if review.wish is not None else review.change.ended_by
+    change = msgspec.structs.replace(review.change, stage=Stage.MERGED, merged=revision, ended=now, ended_by=who)
+    told = _event(review, now, "change.merged", f"merged into {change.target} as {revision[:12]}", revision, who=who)
+    return Decision(_with(review, change=change, wish=None, merging=None), Rest(), (told,))
+
+
+def _landed(review: Review, revision: Revision, now: datetime) -> Decision:
+    change = msgspec.structs.replace(review.change, stage=Stage.MERGED, merged=revision, ended=now)
+    told = _event(review, now, "change.merged", f"{change.target} has it by another way", revision)
+    return Decision(_with(review, change=change, wish=None, merging=None), Rest(), (told,))
+
+
+def _not_merged(review: Review, failed: NotMerged, now: datetime) -> Decision:
+    if failed.moved:
+        return Decision(_with(review, merging=None), Look())
+    told = _event(review, now, "change.merge-failed", failed.reason)
+    return Decision(_with(review, merging=None, wish=None, message=failed.reason), _rest(now), (told,))
+
+
+# --- small things -----------------------------------------------------------------------------------------------------------
+
+
+def _stops(check: Check) -> bool:
+    return check.verdict in (Verdict.FAILED, Verdict.PENDING)
+
+
+def _lacking(review: Review, requirement: Requirement) -> int:
+    return requirement.count - len(approvers(requirement, review.approvals, review.hashes))
+
+
+def _unmet(review: Review, requirement: Requirement) -> str:
+    lacking = _lacking(review, requirement)
+    who = f"{lacking} more approval{'s' if lacking > 1 else ''} by {requirement.by}"
+    possible = len(requirement.eligible - {one.who for one in review.approvals})
+    impossible = "; nobody can give it" if possible < lacking else ""
+    return f"{requirement.environment} asks for {who}{impossible}"
+
+
+def _listed(names: tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _rest(now: datetime) -> Rest:
+    return Rest(now + timedelta(seconds=LOOK_AGAIN_SECONDS))
+
+
+def _with(review: Review, **fields: Any) -> Review:
+    return msgspec.structs.replace(review, **fields)
+
+
+def _event(review: Review, now: datetime, kind: str, message: str, revision: str = "", **data: Any) -> Event:
+    change = review.change
+    environment = str(data.get("environment", ""))
+    data = {"change": change.number, "repository": change.repository, **data}
+    return Event(kind, now, message, environment=environment, revision=revision or change.head, data=data)
