@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from trimtab.core.decide.trail import broken
+from trimtab.core.lifecycle.change import Review, Wish
+from trimtab.core.model.change import Approval, Candidate, Change, Comment, EnvironmentPlan, PatchSet, Planned, Stage
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Refused
 from trimtab.core.model.event import Event
@@ -297,3 +300,73 @@ async def test_what_is_stored_cannot_be_changed_afterwards(store: Store) -> None
     await store.write(Writes(events=(event(data=data),)), epoch=1)
     data["list"].append(2)
     assert (await store.events())[0].data == {"list": [1]}
+
+
+def review(number: int, *, author: str = "ada", repository: str = "shop", stage: Stage = Stage.OPEN) -> Review:
+    head = Revision(f"{number:040x}")
+    change = Change(
+        number, repository, "main", "more", f"Change {number}", author, (PatchSet(1, head, author, NOW),), NOW, stage=stage
+    )
+    plan = EnvironmentPlan("production", (Planned("shop", "sha256:1", "sha256:2"),), holds=("too much",))
+    approval = Approval("sue", "production", plan.hash, NOW, 1)
+    return Review(change, Candidate(head, head, "tree"), (plan,), approvals=(approval,), wish=Wish("ada", NOW, head), looked=NOW)
+
+
+async def test_reviews_are_read_back_whole_and_only_open_ones_are_loaded(store: Store) -> None:
+    merged = review(2, stage=Stage.MERGED)
+    await store.write(Writes(reviews=(review(1), merged, review(3))), epoch=1)
+    loaded = await store.load()
+    assert loaded.reviews == (review(1), review(3))
+    assert loaded.change == 3
+    assert await store.review(2) == merged
+    assert await store.review(4) is None
+
+
+async def test_a_review_that_is_written_again_replaces(store: Store) -> None:
+    await store.write(Writes(reviews=(review(1),)), epoch=1)
+    await store.write(Writes(reviews=(review(1, stage=Stage.CLOSED),)), epoch=1)
+    assert (await store.load()).reviews == ()
+    assert [one.change.stage for one in await store.reviews()] == [Stage.CLOSED]
+
+
+async def test_changes_are_paged_and_filtered_newest_first(store: Store) -> None:
+    rows = (review(1), review(2, author="rob"), review(3, stage=Stage.MERGED), review(4, repository="blog"))
+    await store.write(Writes(reviews=rows), epoch=1)
+
+    async def numbers(**asked: object) -> list[int]:
+        return [one.change.number for one in await store.reviews(**asked)]  # type: ignore[arg-type]
+
+    assert await numbers() == [4, 3, 2, 1]
+    assert await numbers(limit=2) == [4, 3]
+    assert await numbers(before=3) == [2, 1]
+    assert await numbers(stage="open", repository="shop") == [2, 1]
+    assert await numbers(author="rob") == [2]
+
+
+async def test_comments_are_kept_in_their_order(store: Store) -> None:
+    one = Comment(1, 1, 1, "sue", NOW, "why?", file="web.yaml", line=3)
+    two = Comment(1, 2, 1, "ada", NOW, "because")
+    await store.write(Writes(comments=(two, one, Comment(2, 1, 1, "rob", NOW, "elsewhere"))), epoch=1)
+    await store.write(Writes(comments=(msgspec.structs.replace(one, resolved=True),)), epoch=1)
+    assert await store.comments(1) == [msgspec.structs.replace(one, resolved=True), two]
+    assert await store.comments(3) == []
+
+
+async def test_what_must_stay_provable_is_chained_with_its_event(store: Store) -> None:
+    def told(kind: str, message: str) -> Event:
+        return Event(kind, NOW, message, environment="production", data={"change": 7, "fields": ("a", "b")})
+
+    first = Writes(events=(told("change.opened", "one"), told("change.approved", "two"), event()))
+    await asyncio.gather(store.write(first, epoch=1), store.write(Writes(events=(told("change.merged", "three"),)), epoch=1))
+    assert await store.trails() == ["change/7", "environment/production"]
+    links = await store.trail("change/7")
+    assert sorted(link.message for link in links) == ["one", "three", "two"]
+    assert list(broken(links)) == []
+    assert await store.trail("change/7", after=1, limit=1) == links[1:2]
+    assert await store.trail("change/8") == []
+
+
+async def test_retention_leaves_the_trail_alone(store: Store) -> None:
+    await store.write(Writes(events=(Event("change.opened", NOW, "old", data={"change": 1}),)), epoch=1)
+    await store.prune(events_before=NOW + timedelta(days=1), deployments_keep=0)
+    assert len(await store.trail("change/1")) == 1

@@ -19,10 +19,12 @@ from trimtab.store.files import connect, disconnect
 from trimtab.store.schema import metadata
 from trimtab.store.upgrade import MIGRATIONS, known, upgrade
 
-SECOND = """
+HERE = known()[-1]
+NEXT = f"{int(HERE) + 1:04d}"
+NEXT_MIGRATION = """
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "{next}"
+down_revision = "{here}"
 branch_labels = None
 depends_on = None
 
@@ -42,11 +44,11 @@ async def path(tmp_path: Path) -> Path:
     return path
 
 
-def second(folder: Path, then: str) -> Path:
+def one_more(folder: Path, then: str) -> Path:
     """The shipped migrations and one more."""
     migrations = folder / "migrations 100%"
     shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "v0002_second.py").write_text(SECOND.format(then=then))
+    (migrations / "versions" / f"v{NEXT}_next.py").write_text(NEXT_MIGRATION.format(next=NEXT, here=HERE, then=then))
     return migrations
 
 
@@ -84,30 +86,30 @@ def test_the_names_of_the_migrations_tell_the_newest() -> None:
 
 async def test_an_older_file_is_copied_and_migrated(path: Path, tmp_path: Path) -> None:
     """An older file is migrated; a copy from before, whole and private, stays beside it."""
-    migrate(path, second(tmp_path, "INSERT INTO extra VALUES (7)"))
-    assert ask(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    migrate(path, one_more(tmp_path, "INSERT INTO extra VALUES (7)"))
+    assert ask(path, "SELECT version_num FROM alembic_version") == [(NEXT,)]
     assert ask(path, "SELECT id FROM extra") == [(7,)]
     assert ask(path, "SELECT holder FROM lease") == [("me",)]
-    copy = path.with_name("trimtab.db.schema-0001")
+    copy = path.with_name(f"trimtab.db.schema-{HERE}")
     assert ask(copy, "SELECT holder FROM lease") == [("me",)]
-    assert ask(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert ask(copy, "SELECT version_num FROM alembic_version") == [(HERE,)]
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_migration_that_fails_changes_nothing(path: Path, tmp_path: Path) -> None:
     """A migration that fails half-way is rolled back, tables and all; the file opens as before."""
     with pytest.raises(Exception, match="no such table: nonsense"):
-        migrate(path, second(tmp_path, "INSERT INTO nonsense VALUES (1)"))
+        migrate(path, one_more(tmp_path, "INSERT INTO nonsense VALUES (1)"))
     assert ask(path, "SELECT name FROM sqlite_master WHERE name = 'extra'") == []
-    assert ask(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert ask(path, "SELECT version_num FROM alembic_version") == [(HERE,)]
     await SqlStore.open(path).close()
 
 
 async def test_a_newer_file_is_refused(path: Path, tmp_path: Path) -> None:
     """A file that a newer Trimtab wrote is refused, untouched, with both versions and the remedy."""
-    migrate(path, second(tmp_path, "INSERT INTO extra VALUES (7)"))
+    migrate(path, one_more(tmp_path, "INSERT INTO extra VALUES (7)"))
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"newer Trimtab \(schema 0002; this one knows up to 0001\)\. Run the newer Trimtab"):
+    with pytest.raises(UserError, match=rf"newer Trimtab \(schema {NEXT}; this one knows up to {HERE}\)\. Run the newer Trimtab"):
         SqlStore.open(path)
     assert path.read_bytes() == before
 

@@ -7,10 +7,13 @@ from typing import Protocol
 
 import msgspec
 
+from trimtab.core.lifecycle.change import Review
+from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Key, ObjectRef, Revision
+from trimtab.core.model.trail import Link
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -24,7 +27,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 class Writes(msgspec.Struct, frozen=True):
     """What one step changes; all of it is stored or none. ``documents`` are named blobs (lifecycle states, last good
-    configuration, approvals, suspensions); a value of None deletes one.
+    configuration, approvals, suspensions); a value of None deletes one. What must stay provable of ``events`` is put on its trails
+    in the same act (`core/decide/trail.py`).
     """
 
     events: tuple[Event, ...] = ()
@@ -33,6 +37,8 @@ class Writes(msgspec.Struct, frozen=True):
     dropped: tuple[tuple[str, ObjectRef], ...] = ()  # (environment, ref)
     documents: tuple[tuple[str, bytes | None], ...] = ()
     seen: tuple[Seen, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    comments: tuple[Comment, ...] = ()
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -46,6 +52,8 @@ class Loaded(msgspec.Struct, frozen=True):
     documents: dict[str, bytes]
     seen: tuple[Seen, ...]  # the newest of each repository
     sequence: int  # the highest given so far
+    reviews: tuple[Review, ...] = ()  # of the Changes that are open, by number
+    change: int = 0  # the highest number of a Change so far
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -102,6 +110,26 @@ class Store(Protocol):
         self, *, repository: str, revision: Revision | None = None, before: int | None = None, limit: int = 100
     ) -> list[Seen]:
         """Newest first."""
+        ...
+
+    async def reviews(
+        self, *, repository: str = "", stage: str = "", author: str = "", before: int | None = None, limit: int = 100
+    ) -> list[Review]:
+        """A page of Changes, newest first, with numbers below ``before``."""
+        ...
+
+    async def review(self, number: int) -> Review | None: ...
+
+    async def comments(self, number: int) -> list[Comment]:
+        """All of one Change, in their order."""
+        ...
+
+    async def trail(self, name: str, *, after: int = 0, limit: int = 1000) -> list[Link]:
+        """A page of one trail, from its first link on; links with numbers above ``after``."""
+        ...
+
+    async def trails(self) -> list[str]:
+        """The names of all trails, sorted."""
         ...
 
     async def prune(self, *, events_before: datetime, deployments_keep: int) -> int:

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 import msgspec
 from sqlalchemy import Connection, and_, func, select
 
+from trimtab.core.lifecycle.change import Review
+from trimtab.core.model.change import Comment, Stage
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
+from trimtab.core.model.trail import Link
 from trimtab.ports.store import Loaded, Seen
 
-from .rows import deployment_of, entry_of, event_of, seen_of
-from .schema import deployment, document, entry, event, seen
+from .rows import comment_of, deployment_of, entry_of, event_of, link_of, review_of, seen_of
+from .schema import change, comment, deployment, document, entry, event, link, seen
 
 
 def load(connection: Connection) -> Loaded:
@@ -32,6 +35,8 @@ def load(connection: Connection) -> Loaded:
             connection.execute(select(func.coalesce(func.max(column), 0))).scalar_one()
             for column in (seen.c.sequence, deployment.c.sequence)
         ),
+        reviews=tuple(reviews(connection, equal={"stage": Stage.OPEN}, before=None, limit=None)[::-1]),
+        change=connection.execute(select(func.coalesce(func.max(change.c.number), 0))).scalar_one(),
     )
 
 
@@ -115,3 +120,30 @@ def seen_of_repository(
     if before is not None:
         query = query.where(seen.c.sequence < before)
     return [seen_of(*row) for row in connection.execute(query.limit(limit))]
+
+
+def reviews(connection: Connection, *, equal: Mapping[str, str], before: int | None, limit: int | None) -> list[Review]:
+    """Newest first. ``equal`` as in `events`."""
+    query = select(change.c.body).where(*(change.c[name] == value for name, value in equal.items() if value))
+    if before is not None:
+        query = query.where(change.c.number < before)
+    return list(map(review_of, connection.execute(query.order_by(change.c.number.desc()).limit(limit)).scalars()))
+
+
+def review(connection: Connection, number: int) -> Review | None:
+    body = connection.execute(select(change.c.body).where(change.c.number == number)).scalar_one_or_none()
+    return review_of(body) if body is not None else None
+
+
+def comments(connection: Connection, number: int) -> list[Comment]:
+    query = select(comment.c.body).where(comment.c.change == number).order_by(comment.c.number)
+    return list(map(comment_of, connection.execute(query).scalars()))
+
+
+def trail(connection: Connection, name: str, *, after: int, limit: int) -> list[Link]:
+    query = select(link.c.body).where(link.c.trail == name, link.c.number > after).order_by(link.c.number).limit(limit)
+    return list(map(link_of, connection.execute(query).scalars()))
+
+
+def trail_names(connection: Connection) -> list[str]:
+    return list(connection.execute(select(link.c.trail).distinct().order_by(link.c.trail)).scalars())

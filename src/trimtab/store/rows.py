@@ -13,10 +13,13 @@ import msgspec
 from sqlalchemy import Delete, Insert, Table, bindparam, delete
 from sqlalchemy.dialects.sqlite import insert
 
+from trimtab.core.lifecycle.change import Review
+from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import ENDED, Deployment
 from trimtab.core.model.event import Event
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import ObjectRef, Revision
+from trimtab.core.model.trail import Link
 from trimtab.ports.store import Seen, Writes
 
 from . import schema
@@ -31,6 +34,9 @@ _encode = msgspec.json.Encoder().encode
 event_of = msgspec.json.Decoder(Event).decode
 deployment_of = msgspec.json.Decoder(Deployment).decode
 entry_of = msgspec.json.Decoder(Entry).decode
+review_of = msgspec.json.Decoder(Review).decode
+comment_of = msgspec.json.Decoder(Comment).decode
+link_of = msgspec.json.Decoder(Link).decode
 
 
 def put(table: Table) -> Insert:
@@ -56,6 +62,9 @@ PUT_DOCUMENT = put(schema.document)
 DROP_DOCUMENT = _drop(schema.document)
 PUT_SEEN = put(schema.seen)
 PUT_LEASE = put(schema.lease)
+PUT_CHANGE = put(schema.change)
+PUT_COMMENT = put(schema.comment)
+ADD_LINK = insert(schema.link)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -82,6 +91,10 @@ def _operations(writes: Writes) -> Iterator[Operation]:
         yield PUT_DEPLOYMENT, _deployment_row(deployment)
     for one in writes.seen:
         yield PUT_SEEN, _seen_row(one)
+    for review in writes.reviews:
+        yield PUT_CHANGE, _change_row(review)
+    for comment in writes.comments:
+        yield PUT_COMMENT, {"change": comment.change, "number": comment.number, "body": _encode(comment)}
 
 
 def _event_row(event: Event) -> Row:
@@ -117,6 +130,22 @@ def _seen_row(one: Seen) -> Row:
         "revision": one.revision,
         "time": microseconds(one.time),
     }
+
+
+def _change_row(review: Review) -> Row:
+    change = review.change
+    return {
+        "number": change.number,
+        "repository": change.repository,
+        "target": change.target,
+        "stage": str(change.stage),
+        "author": change.author,
+        "body": _encode(review),
+    }
+
+
+def link_row(link: Link) -> Row:
+    return {"trail": link.trail, "number": link.number, "body": _encode(link)}
 
 
 def seen_of(sequence: int, repository: str, revision: str, time: int) -> Seen:

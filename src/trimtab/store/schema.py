@@ -2,7 +2,7 @@
 
 A column stands here when something is looked up, ordered or counted by it; the value itself is the JSON in ``body``, so a
 new field of a noun needs no migration. Times are microseconds since 1970 in UTC. Every table is small (bounded by what
-exists) except ``event`` and ``deployment``, which retention bounds.
+exists) except ``event`` and ``deployment``, which retention bounds, and ``change``, ``comment`` and ``link``, which are kept for good.
 """
 
 from __future__ import annotations
@@ -76,6 +76,37 @@ seen = Table(
     Column("time", BigInteger, nullable=False),
     Index("seen_repository", "repository", "sequence"),
     Index("seen_revision", "repository", "revision", "sequence"),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("repository", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("change_stage", "stage", "number"),
+    Index("change_repository", "repository", "stage", "number"),
+    Index("change_author", "author", "stage", "number"),
+)
+
+comment = Table(
+    "comment",
+    metadata,
+    Column("change", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# The trail. Nothing is ever taken out of it.
+link = Table(
+    "link",
+    metadata,
+    Column("trail", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 # One row. It stays when the Lease is given back, with no holder, so that the epoch goes on ascending.

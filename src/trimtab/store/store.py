@@ -12,10 +12,13 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from trimtab.core.lifecycle.change import Review
+from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Bug, TransientError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
+from trimtab.core.model.trail import Link
 from trimtab.ports.store import Lease, Loaded, Seen, Writes
 
 from . import leases, reads, retention
@@ -104,6 +107,24 @@ class SqlStore:
         return await self._read(
             partial(reads.seen_of_repository, repository=repository, revision=revision, before=before, limit=limit)
         )
+
+    async def reviews(
+        self, *, repository: str = "", stage: str = "", author: str = "", before: int | None = None, limit: int = 100
+    ) -> list[Review]:
+        equal = {"repository": repository, "stage": stage, "author": author}
+        return await self._read(partial(reads.reviews, equal=equal, before=before, limit=limit))
+
+    async def review(self, number: int) -> Review | None:
+        return await self._read(partial(reads.review, number=number))
+
+    async def comments(self, number: int) -> list[Comment]:
+        return await self._read(partial(reads.comments, number=number))
+
+    async def trail(self, name: str, *, after: int = 0, limit: int = 1000) -> list[Link]:
+        return await self._read(partial(reads.trail, name=name, after=after, limit=limit))
+
+    async def trails(self) -> list[str]:
+        return await self._read(reads.trail_names)
 
     async def prune(self, *, events_before: datetime, deployments_keep: int) -> int:
         gone = 0

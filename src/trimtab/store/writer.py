@@ -12,21 +12,23 @@ import contextlib
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
+from trimtab.core.decide.trail import linked, trails
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
+from trimtab.core.model.trail import Link
 
 from .failures import PASSING, result_code, translate
 from .files import disconnect, gone, identity
-from .rows import ADD_EVENT, PUT_COUNTER, Batch, Operation
-from .schema import counter, lease
+from .rows import ADD_EVENT, ADD_LINK, PUT_COUNTER, Batch, Operation, link_of, link_row
+from .schema import counter, lease, link
 
 GROUP_MAX = 256
 EVENTS = "event"
@@ -162,11 +164,27 @@ class Writer:
         ]
         self._connection.execute(ADD_EVENT, rows)
         self._connection.execute(PUT_COUNTER, [{"name": EVENTS, "value": next(ids) - 1}])
+        self._link(event for events in stored for event in events)
         return stored
+
+    def _link(self, events: Iterable[Event]) -> None:
+        """Put what must stay provable behind the last link of each of its trails."""
+        last: dict[str, Link | None] = {}
+        links: list[Link] = []
+        for event in events:
+            for trail in trails(event):
+                if trail not in last:
+                    body = self._connection.execute(_LAST_LINK, {"trail": trail}).scalar_one_or_none()
+                    last[trail] = link_of(body) if body is not None else None
+                last[trail] = made = linked(event, trail, last[trail])
+                links.append(made)
+        if links:
+            self._connection.execute(ADD_LINK, [link_row(one) for one in links])
 
 
 _LEASE = select(lease.c.holder, lease.c.epoch)
 _LAST = select(counter.c.value).where(counter.c.name == EVENTS)
+_LAST_LINK = select(link.c.body).where(link.c.trail == bindparam("trail")).order_by(link.c.number.desc()).limit(1)
 
 
 def _refusal(epoch: int, current: int | None) -> Refused:

@@ -11,11 +11,15 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from trimtab.core.decide.trail import linked, trails
+from trimtab.core.lifecycle.change import Review
+from trimtab.core.model.change import Comment, Stage
 from trimtab.core.model.deployment import ENDED, Deployment
 from trimtab.core.model.errors import Refused
 from trimtab.core.model.event import Event
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Identity, Key, Revision
+from trimtab.core.model.trail import Link
 from trimtab.ports.store import Lease, Loaded, Seen, Writes
 
 Hook = Callable[[str], Awaitable[None]]
@@ -31,6 +35,9 @@ class MemoryStore:
         self._documents: dict[str, bytes] = {}
         self._seen: dict[int, Seen] = {}
         self._lease = Lease("", 0, datetime.min.replace(tzinfo=UTC))
+        self._reviews: dict[int, Review] = {}
+        self._comments: dict[tuple[int, int], Comment] = {}
+        self._trails: dict[str, list[Link]] = {}
 
     async def load(self) -> Loaded:
         newest: dict[str, Seen] = {}
@@ -42,6 +49,8 @@ class MemoryStore:
             documents=dict(self._documents),
             seen=tuple(sorted(newest.values(), key=lambda one: one.sequence)),
             sequence=max([0, *self._seen, *(sequence for of_key in self._deployments.values() for sequence in of_key)]),
+            reviews=tuple(one for _, one in sorted(self._reviews.items()) if one.change.stage == Stage.OPEN),
+            change=max(self._reviews, default=0),
         )
 
     async def write(self, writes: Writes, *, epoch: int) -> tuple[Event, ...]:
@@ -116,6 +125,31 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda one: -one.sequence)[:limit]
 
+    async def reviews(
+        self, *, repository: str = "", stage: str = "", author: str = "", before: int | None = None, limit: int = 100
+    ) -> list[Review]:
+        found = [
+            one
+            for number, one in sorted(self._reviews.items(), reverse=True)
+            if (before is None or number < before)
+            and repository in ("", one.change.repository)
+            and stage in ("", one.change.stage)
+            and author in ("", one.change.author)
+        ]
+        return found[:limit]
+
+    async def review(self, number: int) -> Review | None:
+        return self._reviews.get(number)
+
+    async def comments(self, number: int) -> list[Comment]:
+        return [one for (change, _), one in sorted(self._comments.items()) if change == number]
+
+    async def trail(self, name: str, *, after: int = 0, limit: int = 1000) -> list[Link]:
+        return [link for link in self._trails.get(name, ()) if link.number > after][:limit]
+
+    async def trails(self) -> list[str]:
+        return sorted(self._trails)
+
     async def prune(self, *, events_before: datetime, deployments_keep: int) -> int:
         kept = [event for event in self._events if event.time >= events_before]
         gone = len(self._events) - len(kept)
@@ -148,6 +182,12 @@ class MemoryStore:
         for deployment in writes.deployments:
             self._deployments.setdefault(deployment.key, {})[deployment.sequence] = deployment
         self._seen.update((one.sequence, one) for one in writes.seen)
+        self._reviews.update((one.change.number, one) for one in writes.reviews)
+        self._comments.update(((one.change, one.number), one) for one in writes.comments)
+        for event in stored:
+            for trail in trails(event):
+                chain = self._trails.setdefault(trail, [])
+                chain.append(linked(event, trail, chain[-1] if chain else None))
         return stored
 
     def _numbered(self, event: Event) -> Event:

@@ -158,3 +158,24 @@ def approvers(requirement: Requirement, approvals: tuple[Approval, ...], hashes:
     wanted = hashes.get(requirement.environment)
     counting = (one.who for one in approvals if one.environment == requirement.environment and one.hash == wanted)
     return tuple(sorted(frozenset(counting) & requirement.eligible))
+
+
+class Comment(msgspec.Struct, frozen=True, rename="camel"):
+    """What somebody says of a Change. ``number`` counts within the Change from 1; ``thread`` is the number of the comment that began it.
+
+    It may stand at a line of a file (``file``, ``line``, of ``patch_set``) or at a step of a plan (``environment``, ``object``). ``resolved``
+    holds for the thread and stands on its first comment.
+    """
+
+    change: int
+    number: int
+    thread: int
+    who: str
+    time: datetime
+    text: str
+    patch_set: int = 0
+    file: str = ""
+    line: int = 0
+    environment: str = ""
+    object: str = ""
+    resolved: bool = False

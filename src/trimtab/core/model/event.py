@@ -28,6 +28,7 @@ KINDS: dict[str, str] = {
     "drift.detected": "The target differs from what was applied although Git did not change.",
     "drift.healed": "Drift was overwritten.",
     "health.changed": "An Application's health changed.",
+    "plan.cleared": "A plan was cleared by the merge of an approved Change.",
     "plan.approved": "Somebody approved a plan by its hash.",
     "application.suspended": "Somebody suspended an Application, with the reason and the end.",
     "application.resumed": "A suspended Application is reconciled again.",
