@@ -114,8 +114,8 @@ class World:
         for _ in range(int(seconds / 0.01)):
             resource = await self.target.cluster.served(ref)
             assert resource is not None
-            kind = await self.target.cluster.kind(resource)
-            known = kind.get(self.target.cluster.place(resource, ref), ref.name)
+            namespace = self.target.cluster.place(resource, ref)
+            known = (await self.target.cluster.kind(resource, namespace)).get(namespace, ref.name)
             if holds(known):
                 return known
             await asyncio.sleep(0.01)

@@ -31,11 +31,11 @@ class Repository:
         path.mkdir(parents=True)
         self.git("init", "-q", "-b", "main")
         target = {"kind": "kubernetes", "kubeconfig": str(kubeconfig), "namespace": namespace}
-        self._declare("environment", "Environment", "prod", {"target": target})
+        self.declare("environment", "Environment", "prod", {"target": target})
 
     def application(self, name: str, *bodies: dict[str, Any]) -> None:
         spec = {"source": {"path": f"apps/{name}"}, "environments": [{"name": "prod"}]}
-        self._declare(name, "Application", name, spec)
+        self.declare(name, "Application", name, spec)
         (self.path / "apps" / name).mkdir(parents=True, exist_ok=True)
         (self.path / "apps" / name / "all.yaml").write_text(yaml.safe_dump_all(bodies))
 
@@ -46,7 +46,7 @@ class Repository:
     def git(self, *words: str) -> None:
         subprocess.run(["git", "-C", str(self.path), *words], check=True, capture_output=True, env=os.environ)
 
-    def _declare(self, file: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+    def declare(self, file: str, kind: str, name: str, spec: dict[str, Any]) -> None:
         place = self.path / ".trimtab" / f"{file}.yaml"
         place.parent.mkdir(exist_ok=True)
         document = {"apiVersion": "trimtab.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}

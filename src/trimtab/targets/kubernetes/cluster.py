@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trimtab.core.model.errors import TransientError
+from trimtab.core.model.errors import Refused, TransientError
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.ports.clock import Chance, Clock
 
@@ -26,9 +26,21 @@ from .resources import Resource
 from .settings import KubernetesSettings
 
 LOOKS_AT_ONCE_MAX = 16
+NAMESPACES = "spec.target.namespaces of the Environment"
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 log = logging.getLogger(__name__)
+
+
+class Outside(Refused):
+    """An object that is not in the namespaces which the Environment is confined to; ``field`` says so in its manifest."""
+
+    def __init__(self, environment: str, ref: ObjectRef, namespace: str, allowed: Sequence[str]) -> None:
+        where = f"it would be in {namespace}" if namespace else "objects of this kind are in none"
+        self.field = "metadata.namespace" if namespace else "kind"
+        self.words = f"environment {environment} is confined to namespaces ({', '.join(allowed)}), and {where}"
+        remedy = f"Add it to {NAMESPACES}" if namespace else "Apply it in an Environment that is not confined"
+        super().__init__(f"look at {ref}: {self.words}", remedy=remedy)
 
 
 @dataclass
@@ -41,17 +53,22 @@ class Cluster:
     client: Client
     clock: Clock
     told: Callable[[Key], None]
-    kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    kinds: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE_MAX))
 
     @property
     def namespace(self) -> str:
-        return self.settings.namespace or self.client.namespace
+        return self.settings.namespace or (self.settings.namespaces or [self.client.namespace])[0]
 
     def place(self, resource: Resource, ref: ObjectRef) -> str:
-        """The namespace that ``ref`` lives in; "" for what has none."""
-        return (ref.namespace or self.namespace) if resource.namespaced else ""
+        """The namespace that ``ref`` lives in; "" for what has none. Raises Outside for one that we are not to look at or to write to:
+        whatever is done here asks this first.
+        """
+        namespace = (ref.namespace or self.namespace) if resource.namespaced else ""
+        if self.settings.namespaces and namespace not in self.settings.namespaces:
+            raise Outside(self.environment, ref, namespace, self.settings.namespaces)
+        return namespace
 
     async def resource(self, ref: ObjectRef) -> Resource | None:
         """The kind of ``ref`` in its own version; None when the server surely does not serve it. Raises TransientError."""
@@ -67,17 +84,25 @@ class Cluster:
         except UnknownKind:
             return None
 
-    async def kind(self, resource: Resource) -> Kind:
-        """What is known of it, surely. Raises TransientError while nothing is, Refused where we may not look."""
-        place = (resource.group, resource.kind)
+    async def kind(self, resource: Resource, namespace: str) -> Kind:
+        """What is known, surely, of the objects of a kind that are where something in ``namespace`` is: in that one where we are confined,
+        else anywhere. Raises TransientError while nothing is known, Refused where we may not look.
+        """
+        within = namespace if self.settings.namespaces else ""
+        place = (resource.group, resource.kind, within)
         async with self._making:
             known = self.kinds.get(place)
             if known is not None and known.ended is not None:
                 await known.close()
                 known = None
             if known is None:
-                known = self.kinds[place] = self._kind(resource)
-        await known.ready()
+                known = self.kinds[place] = self._kind(resource, within)
+        try:
+            await known.ready()
+        except Forbidden as error:
+            if error.by_rights and not self.settings.namespaces:
+                error.remedy = f"Let its account list and watch {resource}, or name the namespaces that it is for in {NAMESPACES}"
+            raise
         if known.ended is not None and await self.client.discovery.served(resource):
             # The path was not there and now it is: while a server starts, or a definition is made anew.
             raise TransientError(f"look at {resource}: {known.ended.message}", remedy="It is asked again by itself")
@@ -88,8 +113,14 @@ class Cluster:
         catalog = await self.client.discovery.refresh()
         self._expect_all(catalog, "look at everything")
         chosen = [resource for resource in catalog.resources() if {"list", "watch", "patch"} <= resource.verbs]
-        found = await asyncio.gather(*(self._all(resource) for resource in chosen))
+        found = await asyncio.gather(*(self._all(one, within) for one in chosen for within in self._withins(one)))
         return [known for each in found for known in each]
+
+    def _withins(self, resource: Resource) -> list[str]:
+        """Where to look for a kind: everywhere at once (""), or in each namespace that we are confined to."""
+        if not self.settings.namespaces:
+            return [""]
+        return self.settings.namespaces if resource.namespaced else []
 
     async def api_versions(self) -> list[str]:
         """All group versions and kinds that are served. Raises TransientError while it is unknown what one of them serves: a chart that
@@ -108,12 +139,12 @@ class Cluster:
                     remedy="What it holds cannot be told apart from what is gone; mend its APIService or remove it",
                 )
 
-    async def _all(self, resource: Resource) -> list[Known]:
-        known = self.kinds.get((resource.group, resource.kind))
+    async def _all(self, resource: Resource, within: str) -> list[Known]:
+        known = self.kinds.get((resource.group, resource.kind, within))
         if known is None:
             try:
                 async with self._looking:
-                    if not (await self.client.page(resource, self._select, limit=1)).items:
+                    if not (await self.client.page(resource, self._select(within), limit=1)).items:
                         return []
             except Forbidden:
                 # What we may not list we cannot have applied: every apply needs the watch.
@@ -121,14 +152,13 @@ class Cluster:
                 return []
             except NotFound:
                 return []  # gone since the catalog was read
-        return (await self.kind(resource)).all()
+        return (await self.kind(resource, within)).all()
 
-    @property
-    def _select(self) -> Selector:
-        return Selector(labels=selector(self.installation, self.environment))
+    def _select(self, within: str) -> Selector:
+        return Selector(namespace=within, labels=selector(self.installation, self.environment))
 
-    def _kind(self, resource: Resource) -> Kind:
-        return Kind(self.client, resource, self._select, self.clock, self._moved, home=self.namespace)
+    def _kind(self, resource: Resource, within: str) -> Kind:
+        return Kind(self.client, resource, self._select(within), self.clock, self._moved, home=self.namespace)
 
     async def close(self) -> None:
         await asyncio.gather(*(kind.close() for kind in self.kinds.values()))

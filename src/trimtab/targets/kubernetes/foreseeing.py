@@ -23,7 +23,7 @@ from trimtab.ports.clock import Clock
 
 from . import adoption, fields, locating, refusals
 from .client import MANAGER, Client
-from .cluster import Cluster
+from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
 from .objects import Object
@@ -87,12 +87,15 @@ class Foresight:
             message = "objects of this kind have no namespace"
             return [problem(manifest, "metadata.namespace", message, "Remove metadata.namespace")]
         try:
-            known = (await self._cluster.kind(resource)).get(self._cluster.place(resource, manifest.ref), manifest.ref.name)
+            namespace = self._cluster.place(resource, manifest.ref)
+            known = (await self._cluster.kind(resource, namespace)).get(namespace, manifest.ref.name)
             if known is None:
                 return await self._ask(manifest, resource, beside)
             if self._unchanged(known, manifest, resource):
                 return Foreseen(shown(known), asked=False)
             return self._answered(known, manifest) or await self._ask(manifest, resource, beside, known)
+        except Outside as error:
+            return [problem(manifest, error.field, error.words, error.remedy)]
         except (Invalid, Forbidden) as error:
             return refusals.problems(manifest, error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.core.model.errors import Problem, TrimtabError
+from trimtab.core.model.errors import Problem, Refused, TrimtabError
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.plan import Failed, Step
 from trimtab.core.model.text import one_line
@@ -51,5 +51,5 @@ def failed(step: Step, error: TrimtabError) -> Failed:
         remedy = "Make it smaller or divide it: a server stores objects of up to about 1.5 MiB"
         return Failed(step.ref, f"{doing}: it is too large for the server to store", remedy, transient=False)
     going = isinstance(error, Forbidden) and error.terminating
-    lasting = isinstance(error, Invalid | Forbidden) and not going
+    lasting = isinstance(error, Invalid | Refused) and not going
     return Failed(step.ref, one_line(error.message), error.remedy, transient=not lasting)

@@ -19,8 +19,18 @@ class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ] = ""
     context: Annotated[str, Meta(description='Context of the kubeconfig; "" is its current one.')] = ""
     namespace: Annotated[
-        str, Meta(description='Namespace of objects that name none; "" is that of the context, or `default`.')
+        str,
+        Meta(
+            description='Namespace of objects that name none; "" is the first of `namespaces`, else that of the context, or `default`.'
+        ),
     ] = ""
+    namespaces: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]],
+        Meta(
+            max_length=100,
+            description="The only namespaces that are looked at and written to; empty is the whole cluster.",
+        ),
+    ] = []
     conflicts: Annotated[
         Literal["force", "fail"],
         Meta(description="When another manager owns a field that Git sets: take it over, or fail and name the manager."),

@@ -156,7 +156,7 @@ class KubernetesTarget:
         assert step.manifest is not None, "a step to apply has a manifest"
         try:
             resource = await self._served(step.ref)
-            kind = await self.cluster.kind(resource)
+            kind = await self.cluster.kind(resource, self.cluster.place(resource, step.ref))
             applied = await self._apply(step, step.manifest, resource)
         except TrimtabError as error:
             return failed(step, error)
@@ -222,7 +222,8 @@ class KubernetesTarget:
         resource = await self.cluster.served(ref)
         if resource is None:
             return None
-        return (await self.cluster.kind(resource)).get(self.cluster.place(resource, ref), ref.name)
+        namespace = self.cluster.place(resource, ref)
+        return (await self.cluster.kind(resource, namespace)).get(namespace, ref.name)
 
     async def _served(self, ref: ObjectRef) -> Resource:
         """The kind of what is to be applied; a definition that was accepted just now is served a moment later."""
@@ -296,9 +297,10 @@ class KubernetesTarget:
     async def _gone(self, resource: Resource, ref: ObjectRef, uid: str) -> Known | None:
         """None when it has gone; what is still there of it after a while."""
         end = self._clock.monotonic() + GONE_SECONDS_MAX
-        kind = await self.cluster.kind(resource)
+        namespace = self.cluster.place(resource, ref)
+        kind = await self.cluster.kind(resource, namespace)
         while True:
-            known = kind.get(self.cluster.place(resource, ref), ref.name)
+            known = kind.get(namespace, ref.name)
             if known is None or known.uid != uid:
                 return None
             if self._clock.monotonic() >= end or (known.deleting and set(known.finalizers) - _PATIENT):
