@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
-from trimtab.core.decide.policy import Proposal, judge, wrong
+from trimtab.core.decide.policy import Proposal, judge, subjects, wrong
 from trimtab.core.model.change import Change, Check, PatchSet, Verdict
 from trimtab.core.model.kind import Metadata
 from trimtab.core.model.manifest import Manifest
@@ -147,3 +150,58 @@ def test_what_is_wrong_with_a_policy_is_said_when_it_is_read() -> None:
 def test_policies_are_judged_in_order_of_name_and_commands_are_left_to_others() -> None:
     rules = [policy("true", "b"), policy("true", "a"), Policy(Metadata("c"), PolicySpec(command="conftest"))]
     assert [check.name for check in judge(rules, proposal())] == ["policy/a", "policy/b"]
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "policies.md"
+EXAMPLES = {
+    document["metadata"]["name"]: msgspec.convert({key: document[key] for key in ("metadata", "spec")}, Policy)
+    for document in yaml.safe_load_all(re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0])
+}
+
+
+def deployment(**container: Any) -> Step:
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "spec": {"template": {"spec": {"containers": [{"name": "web", **container}]}}},
+    }
+    return step(body)
+
+
+GOOD = deployment(image="web:1", resources={"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("pinned-images", proposal(deployment(image="web:latest"))),
+        ("pinned-images", proposal(deployment(image="web"))),
+        ("resources", proposal(deployment(image="web:1"))),
+        ("unprivileged", proposal(deployment(image="web:1", securityContext={"privileged": True}))),
+        ("keep-data", proposal(step({"apiVersion": "apps/v1", "kind": "StatefulSet"}, Action.REMOVE))),
+        ("freeze", proposal(GOOD)),
+        ("four-eyes", proposal(GOOD, approvals=(("ada", "production"),))),
+        ("size", proposal(GOOD, files=tuple(f"{number}" for number in range(51)))),
+    ],
+)
+def test_each_policy_of_the_page_says_no_to_what_it_is_against(name: str, bad: Proposal) -> None:
+    assert list(wrong(EXAMPLES[name].spec)) == []
+    assert verdicts(EXAMPLES[name], bad).verdict in (Verdict.FAILED, Verdict.WARNED)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_each_policy_of_the_page_lets_the_good_pass(name: str) -> None:
+    monday = datetime(2030, 1, 7, 9, tzinfo=UTC)
+    about = proposal(GOOD, now=monday, approvals=(("sue", "production"),))
+    assert verdicts(EXAMPLES[name], about).verdict == Verdict.PASSED
+
+
+def test_the_page_names_all_that_a_rule_sees() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for each in ("object", "step", "plan", "change"):
+        for subject in subjects(policy("true", each=each), proposal(GOOD)):
+            for name, value in subject.values.items():
+                assert f"| `{name}` |" in text
+                row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+                keys = value if isinstance(value, dict) and name != "object" else {}
+                assert [key for key in keys if f"`{key}`" not in row and key != "removes"] == []

@@ -136,6 +136,19 @@ def test_an_environment_that_the_change_does_not_touch_any_more_loses_its_approv
     assert missing(review) == ()
 
 
+def test_the_content_can_be_approved_and_a_push_makes_it_another() -> None:
+    content = Requirement("", "somebody who may review it", 1, frozenset({"sue"}))
+    found = looked(requirements=(content,))
+    review = after(found)
+    assert missing(review) == ("the content asks for 1 more approval by somebody who may review it",)
+    review = after(Approved("sue", "", review.hashes[""]), found, review=review)
+    assert missing(review) == ()
+    head = Revision("c" * 40)
+    review = after(Pushed(head, "ada"), looked(head, requirements=(content,)), review=review)
+    assert [one.environment for one in review.withdrawn] == [""]
+    assert missing(review) != ()
+
+
 def test_a_push_ends_the_wish_to_merge() -> None:
     review = after(looked(), MergeAsked("ada"), Pushed(Revision("c" * 40), "eve"))
     assert review.wish is None

@@ -34,9 +34,11 @@ from trimtab.core.model.config import Document as Kind
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.people import Grant, Group, User
+from trimtab.core.model.policy import Policy, PolicySpec
+from trimtab.core.model.protection import Protection
 from trimtab.core.model.text import escaped, is_safe_line
 
-from . import documents, people, references, strict
+from . import documents, people, policy, references, strict
 from .documents import Document
 from .positions import Path, dotted, line_of
 
@@ -44,7 +46,7 @@ _ALWAYS: Final = frozenset({f"Environment/{DEFAULT_ENVIRONMENT}", f"Project/{DEF
 ENDINGS: Final = (".yaml", ".yml", ".json")
 Adapters = Mapping[str, type[Any]]
 """The type of each target's settings, by the target's kind."""
-_K = TypeVar("_K", Environment, Application, Project, User, Group, Grant)
+_K = TypeVar("_K", Environment, Application, Project, User, Group, Grant, Policy, Protection)
 
 
 def read(
@@ -144,6 +146,9 @@ def _read_document(reading: _Reading, file: str, data: bytes, document: Document
         clean, findings = strict.check({name: value[name] for name in value if name not in ("apiVersion", "kind")}, kind)
         if kind is Environment and reading.adapters is not None:
             findings += _wrong_target(clean, reading.adapters)
+        if kind is Policy and not findings:
+            said = msgspec.convert(clean.get("spec", {}), PolicySpec)
+            findings += [strict.Finding(message, path, remedy) for path, message, remedy in policy.wrong(said)]
         for finding in findings[: reading.limits.problems]:
             wrong(*finding)
     if key is not None and people.is_one(key):
@@ -220,6 +225,8 @@ def _declared(configuration: Configuration) -> dict[str, Kind]:
         **{f"User/{name}": one for name, one in configuration.users.items()},
         **{f"Group/{name}": one for name, one in configuration.groups.items()},
         **{f"Grant/{name}": one for name, one in configuration.grants.items()},
+        **{f"Policy/{name}": one for name, one in configuration.policies.items()},
+        **{f"Protection/{name}": one for name, one in configuration.protections.items()},
     }
 
 
@@ -232,6 +239,8 @@ def _configuration(reading: _Reading, checked: references.Checked) -> Configurat
         users=_of(effective, User),
         groups=_of(effective, Group),
         grants=_of(effective, Grant),
+        policies=_of(effective, Policy),
+        protections=_of(effective, Protection),
         origins={key: reading.origins[key] for key in sorted(effective) if key in reading.origins},
         problems=tuple(sorted(reading.problems, key=lambda problem: (problem.file, problem.line))),
         doubtful=tuple(sorted(checked.doubtful)),

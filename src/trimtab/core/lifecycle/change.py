@@ -50,6 +50,7 @@ from trimtab.core.model.change import (
     approvers,
 )
 from trimtab.core.model.event import Event
+from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Revision
 
 BACKOFF_SECONDS_FIRST = 1.0
@@ -89,7 +90,8 @@ class Review(msgspec.Struct, frozen=True):
 
     @property
     def hashes(self) -> dict[str, str]:
-        return {plan.environment: plan.hash for plan in self.plans}
+        """What an approval is of, by Environment; "" is the content itself, which every push makes another."""
+        return {"": digest(["content", self.change.head]), **{plan.environment: plan.hash for plan in self.plans}}
 
     @property
     def looked_at_head(self) -> bool:
@@ -323,7 +325,7 @@ def _approved(review: Review, approved: Approved, now: datetime) -> Decision:
     """Of what was shown: of another plan than that of the last look, or of an older head, it is refused."""
     shown = review.hashes.get(approved.environment)
     if shown is None or not review.looked_at_head:
-        return Decision(review, Look(), refused=f"there is no plan for {approved.environment} to approve now")
+        return Decision(review, Look(), refused=f"there is no plan for {approved.environment or 'the content'} to approve now")
     if shown != approved.hash:
         return Decision(
             review, Look(), refused=f"the plan for {approved.environment} is {shown} now; it has changed since you looked"
@@ -460,7 +462,7 @@ def _unmet(review: Review, requirement: Requirement) -> str:
     who = f"{lacking} more approval{'s' if lacking > 1 else ''} by {requirement.by}"
     possible = len(requirement.eligible - {one.who for one in review.approvals})
     impossible = "; nobody can give it" if possible < lacking else ""
-    return f"{requirement.environment} asks for {who}{impossible}"
+    return f"{requirement.environment or 'the content'} asks for {who}{impossible}"
 
 
 def _listed(names: tuple[str, ...], most: int = 5) -> str:

@@ -17,6 +17,8 @@ from .kind import Metadata as Metadata
 from .kind import Name as Name
 from .kind import Strict as _Strict
 from .people import Grant, Group, User
+from .policy import Policy
+from .protection import EnvironmentApprovals, Protection
 
 API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
@@ -187,6 +189,9 @@ class EnvironmentSpec(_Strict, frozen=True):
     ] = {}
     removal: Annotated[RemovalBudget, Meta(description="How much one commit may remove without approval.")] = RemovalBudget()
     ignore: Annotated[list[Ignore], Meta(description="Fields of all objects here that somebody else may set.")] = []
+    approvals: Annotated[
+        EnvironmentApprovals, Meta(description="Whose approval a plan needs before anything of it is carried out here.")
+    ] = EnvironmentApprovals()
 
 
 class ProjectSpec(_Strict, frozen=True):
@@ -253,7 +258,7 @@ class Project(_Strict, frozen=True):
     spec: Annotated[ProjectSpec, Meta(description="What is declared.")] = ProjectSpec()
 
 
-Document = Environment | Application | Project | User | Group | Grant
+Document = Environment | Application | Project | User | Group | Grant | Policy | Protection
 KINDS: dict[str, type[Document]] = {
     "Environment": Environment,
     "Application": Application,
@@ -261,6 +266,8 @@ KINDS: dict[str, type[Document]] = {
     "User": User,
     "Group": Group,
     "Grant": Grant,
+    "Policy": Policy,
+    "Protection": Protection,
 }
 
 
@@ -285,6 +292,8 @@ class Configuration(msgspec.Struct, frozen=True):
     users: dict[str, User] = {}
     groups: dict[str, Group] = {}
     grants: dict[str, Grant] = {}
+    policies: dict[str, Policy] = {}
+    protections: dict[str, Protection] = {}
     origins: dict[str, Origin] = {}
     problems: tuple[Problem, ...] = ()
     doubtful: tuple[str, ...] = ()
