@@ -32,6 +32,7 @@ QUIET_SECONDS = 60.0
 """How long a stream may be silent; the server sends an empty line every 15 s."""
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 EVENTS_PAGE = 1_000
+CREDENTIAL_SECONDS = 10.0
 
 T = TypeVar("T")
 START = "Start it: trimtab serve --repository URL|PATH --data DIR"
@@ -53,10 +54,17 @@ class Client:
         self._who = who
 
     @classmethod
-    def find(cls, data: str | Path | None = None, server: str | None = None, environ: Mapping[str, str] | None = None) -> Client:
+    def find(
+        cls,
+        data: str | Path | None = None,
+        server: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        token_file: str | None = None,
+    ) -> Client:
         """By ``server``, else by ``data``, else by TRIMTAB_SERVER, else by TRIMTAB_DATA.
 
-        The token is TRIMTAB_TOKEN or stands in the data directory. Raises UserError when there is nothing to find it by.
+        The token stands in ``token_file``, is TRIMTAB_TOKEN, stands in the data directory, or is kept by git's credential helper for that
+        address. Raises UserError when there is nothing to find the server by.
         """
         environ = os.environ if environ is None else environ
         if not server and not data:
@@ -67,7 +75,8 @@ class Client:
                 "which server? None was named", remedy=f"Give --data DIR or --server URL, or set TRIMTAB_DATA. {START}"
             )
         url = server or _url(folder or Path())
-        token = environ.get("TRIMTAB_TOKEN", "") or (_read(folder / "token") if folder is not None else "")
+        token = _read(Path(token_file)) if token_file else environ.get("TRIMTAB_TOKEN", "")
+        token = token or (_read(folder / "token") if folder is not None else "") or recall(url)
         return cls(url, token.strip(), who=_who())
 
     def status(self, commit: str = "") -> views.StatusView:
@@ -166,6 +175,20 @@ class Client:
 
     def accept(self, repository: str, revision: str) -> views.Accepted:
         return self._post("/repositories/accept", repository=repository, revision=revision, who=self._who)
+
+    def whoami(self) -> views.WhoView:
+        return self._get(views.WhoView, "/whoami")
+
+    def tokens(self) -> views.TokensView:
+        return self._get(views.TokensView, "/tokens")
+
+    def create_token(self, user: str, **settings: Any) -> views.NewTokenView:
+        """``settings`` are the parameters of the API: days, description, actions, projects, environments, repositories."""
+        body = self.call("POST", f"{API}/tokens", {"user": user, "who": self._who, **settings})
+        return self._decode(body, views.NewTokenView)
+
+    def revoke_token(self, id: str) -> views.TokenView:  # noqa: A002
+        return self._decode(self.call("POST", f"{API}/tokens/revoke", {"id": id, "who": self._who}), views.TokenView)
 
     def call(
         self, method: str, path: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = ANSWER_SECONDS
@@ -305,6 +328,38 @@ def _error(status: int, said: views.ErrorView) -> TrimtabError:
     }
     problems = [Problem(one.message, one.file, one.line, one.field, one.remedy) for one in said.errors]
     return kinds.get(status, UserError)(said.message, remedy=said.remedy, problems=problems)
+
+
+def recall(url: str) -> str:
+    """The token that git's credential helpers keep for the server at ``url``; "" when there is none. Nobody is asked."""
+    return _credential(url, "fill").get("password", "")
+
+
+def remember(url: str, user: str, token: str) -> None:
+    """Give the token to git's credential helpers, where `recall` and git itself find it. Raises UserError when none keeps it."""
+    _credential(url, "approve", username=user, password=token)
+    if recall(url) != token:
+        remedy = "Set one: git config --global credential.helper store, or one that your system offers; or use TRIMTAB_TOKEN"
+        raise UserError(f"log in at {url}: git has no credential helper that keeps the token", remedy=remedy)
+
+
+def _credential(url: str, verb: str, **known: str) -> dict[str, str]:
+    import subprocess
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(char in url for char in "\n\r\0"):
+        return {}
+    given = {"protocol": parts.scheme, "host": parts.netloc.rpartition("@")[2], **known}
+    asked = "".join(f"{name}={value}\n" for name, value in given.items())
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": ""}
+    command = ["git", "-c", "core.askPass=", "credential", verb]
+    try:
+        done = subprocess.run(
+            command, input=asked, capture_output=True, text=True, timeout=CREDENTIAL_SECONDS, env=quiet, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line) if done.returncode == 0 else {}
 
 
 def _url(folder: Path) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from trimtab.core.model import views
+from trimtab.core.model.config import Application, Configuration, Environment
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.errors import NotFound, Problem, Refused, TransientError, UserError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import HealthStatus
+from trimtab.core.model.people import Grant, Group, User
+from trimtab.core.model.token import Token
+from trimtab.engine.access import Access
+from trimtab.engine.world import World
+from trimtab.ports.store import Writes
 from trimtab.ports.target import LogLine
 from trimtab.web.app import create_app
 from trimtab.web.server import Serving, serve
@@ -169,6 +175,54 @@ ERRORS: dict[Any, Exception] = {
 }
 
 
+class House:
+    """What `Access` asks of an engine, with a clock that is set by hand. ``told`` is what went on the record."""
+
+    def __init__(self, *documents: Any) -> None:
+        self.told: list[Event] = []
+        self.stored: dict[str, bytes | None] = {}
+        self.at = 0.0
+        self.parts = SimpleNamespace(clock=self, chance=self, repository="/srv/shop.git")
+        self.journal = SimpleNamespace(write=self._write)
+        self.world = World("test")
+        self.tokens: dict[str, Token] = {}
+        self.declare(*documents)
+        self.session: Any = self
+        self._given = 0
+
+    def declare(self, *documents: Any) -> None:
+        def of(kind: type) -> dict[str, Any]:
+            return {one.metadata.name: one for one in documents if isinstance(one, kind)}
+
+        self.world.configure(
+            Configuration(
+                environments=of(Environment), applications=of(Application), users=of(User), groups=of(Group), grants=of(Grant)
+            )
+        )
+
+    def current(self) -> House:
+        return self
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.at)
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def token(self) -> str:
+        self._given += 1
+        return f"{self._given:032x}"
+
+    async def _write(self, writes: Writes) -> None:
+        self.told += writes.events
+        self.stored |= dict(writes.documents)
+
+
+def access(house: House | None = None, token: str = TOKEN) -> Access:
+    made: Any = house or House()
+    return Access(made, operator_token=token)
+
+
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
@@ -176,7 +230,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 async def server(engine: Engine) -> AsyncIterator[Serving]:
-    app = create_app(engine, engine, token=TOKEN, ready=lambda: engine.ready)
+    app = create_app(engine, engine, access=access(), ready=lambda: engine.ready)
     serving = await serve(app, "127.0.0.1:0")
     yield serving
     await serving.close()

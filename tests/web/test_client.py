@@ -20,7 +20,7 @@ from trimtab.core.model.errors import Bug, NotFound, Refused, TransientError, Tr
 from trimtab.web.app import create_app
 from trimtab.web.server import Serving, serve
 
-from .conftest import NOW, ROWS, TOKEN, Engine
+from .conftest import NOW, ROWS, TOKEN, Engine, access
 
 T = TypeVar("T")
 
@@ -172,7 +172,7 @@ async def test_something_else_answers() -> None:
 
 async def test_found_by_its_data_directory(engine: Engine, tmp_path: Path) -> None:
     """A server is found by its data directory, by its address, or by the environment, in this order of preference."""
-    server = await serve(create_app(engine, engine, token=TOKEN, ready=lambda: True), f"unix:{tmp_path / 'api.sock'}")
+    server = await serve(create_app(engine, engine, access=access(), ready=lambda: True), f"unix:{tmp_path / 'api.sock'}")
     (tmp_path / "server.json").write_text(json.dumps({"url": server.url, "pid": 1}))
     (tmp_path / "token").write_text(TOKEN + "\n")
     found = [

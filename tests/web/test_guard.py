@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from trimtab.web.app import create_app
 from trimtab.web.guard import BODY_BYTES_MAX, is_loopback
 from trimtab.web.routes import ROUTES
 from trimtab.web.server import Serving
 
-from .conftest import TOKEN, Engine
+from .conftest import TOKEN, Engine, access
 
 
 async def test_nothing_is_open(ask: Any, engine: Engine) -> None:
@@ -110,8 +109,7 @@ async def test_nonsense_on_the_wire(server: Serving, ask: Any) -> None:
     assert (await ask("GET", "/healthz")).status == 200
 
 
-def test_an_empty_token_is_refused(engine: Engine) -> None:
+def test_an_empty_token_is_refused() -> None:
     """A server with an empty token would be open to everybody, so there is none."""
-    app = create_app(engine, engine, token="", ready=lambda: True)
     with pytest.raises(ValueError, match="empty token"):
-        app.build_middleware_stack()
+        access(token="")

@@ -13,11 +13,11 @@ from trimtab.core.model.errors import UserError
 from trimtab.web.app import create_app
 from trimtab.web.server import Serving, serve
 
-from .conftest import TOKEN, Engine, raw
+from .conftest import TOKEN, Engine, access, raw
 
 
 async def serving(engine: Engine, listen: str) -> Serving:
-    return await serve(create_app(engine, engine, token=TOKEN, ready=lambda: True), listen)
+    return await serve(create_app(engine, engine, access=access(), ready=lambda: True), listen)
 
 
 async def test_a_free_port(server: Serving) -> None:

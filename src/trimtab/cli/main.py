@@ -16,7 +16,7 @@ import click
 
 from trimtab import __version__
 from trimtab.cli.lazy import LazyGroup, Table
-from trimtab.cli.session import COMPLETION_VARIABLE, FAILED, INTERRUPTED, USAGE, Session
+from trimtab.cli.session import COMPLETION_VARIABLE, FAILED, INTERRUPTED, USAGE, Session, token_file_option
 
 COMMANDS: Table = {
     "demo": ("trimtab.cli.demo.command:demo", "The whole loop on this machine, in under a minute."),
@@ -29,6 +29,9 @@ COMMANDS: Table = {
     "environment": ("trimtab.cli.environment:environment", "Look at environments."),
     "repository": ("trimtab.cli.repository:repository", "Look at the repositories that are followed."),
     "events": ("trimtab.cli.events:events", "What has happened?"),
+    "token": ("trimtab.cli.token:token", "Make, list and revoke tokens."),
+    "whoami": ("trimtab.cli.token:whoami", "Who am I to the server, and what may I do?"),
+    "login": ("trimtab.cli.token:login", "Keep a token for a server with git's credential helper."),
     "doctor": ("trimtab.cli.doctor:doctor", "Is everything that Trimtab needs there and well?"),
     "schema": ("trimtab.cli.schema:schema", "The JSON Schema of a kind, for editors and checks."),
     "completion": ("trimtab.cli.completion:completion", "The completion script for a shell."),
@@ -42,6 +45,7 @@ COMMANDS: Table = {
     epilog="Exit codes: 0 done or in sync; 1 failed; 2 usage; 3 differences found or held.",
 )
 @click.version_option(__version__, "-V", "--version", message="trimtab %(version)s")
+@token_file_option
 def root() -> None:
     """Git says what should run; Trimtab makes it so, keeps it so, and tells what became of each commit."""
 

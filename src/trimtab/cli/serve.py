@@ -35,7 +35,36 @@ import click
     show_default=True,
     help="How the log on the standard error is written.",
 )
-def serve(repository: str, data: str, listen: str, poll_seconds: float, log_format: str) -> int:
+@click.option(
+    "--public-url",
+    metavar="URL",
+    default="",
+    help="The address that people reach the server by, through a proxy that ends TLS. Its host name is answered to.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Another host name that is answered to. May be repeated.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    help="An address or network whose X-Forwarded-For is believed. May be repeated.",
+)
+def serve(
+    repository: str,
+    data: str,
+    listen: str,
+    poll_seconds: float,
+    log_format: str,
+    public_url: str,
+    allowed_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+) -> int:
     """Run the server: follow a repository and make this host as it says. Prints `trimtab ready URL` when it serves.
 
     It ends on SIGTERM or Ctrl-C; what it runs goes on running, and `trimtab down` ends that too.
@@ -46,4 +75,13 @@ def serve(repository: str, data: str, listen: str, poll_seconds: float, log_form
     """
     from trimtab.wiring import serve as run
 
-    return run(repository=repository, data=data, listen=listen, poll_seconds=poll_seconds, log_format=log_format)
+    return run(
+        repository=repository,
+        data=data,
+        listen=listen,
+        poll_seconds=poll_seconds,
+        log_format=log_format,
+        public_url=public_url,
+        allowed_hosts=allowed_hosts,
+        trusted_proxies=trusted_proxies,
+    )

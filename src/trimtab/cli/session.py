@@ -27,28 +27,28 @@ COMPLETION_VARIABLE = "_TRIMTAB_COMPLETE"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _connect(data: str | None, server: str | None) -> Client:
+def _connect(data: str | None, server: str | None, token_file: str | None = None) -> Client:
     from trimtab.client import Client
 
-    return Client.find(data=data, server=server)
+    return Client.find(data=data, server=server, token_file=token_file)
 
 
 class Session:
     """``out`` writes to the screen; ``client`` is found when it is first asked for."""
 
-    def __init__(
-        self, *, connect: Callable[[str | None, str | None], Client] = _connect, clock: Callable[[], datetime] = now
-    ) -> None:
+    def __init__(self, *, connect: Callable[..., Client] = _connect, clock: Callable[[], datetime] = now) -> None:
         self._connect = connect
         self.now = clock
         self.data: str | None = None
         self.server: str | None = None
+        self.token_file: str | None = None
         self.out = Out()
 
     @cached_property
     def client(self) -> Client:
         """Raises TrimtabError when no server can be found."""
-        return self._connect(self.data, self.server)
+        given = {"token_file": self.token_file} if self.token_file else {}
+        return self._connect(self.data, self.server, **given)
 
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -95,6 +95,15 @@ server_option = click.option(
     is_eager=True,
     callback=_set("server"),
     help="The address of the server to ask.",
+)
+token_file_option = click.option(
+    "--token-file",
+    metavar="FILE",
+    envvar="TRIMTAB_TOKEN_FILE",
+    show_envvar=True,
+    expose_value=False,
+    callback=_set("token_file"),
+    help="A file with the token to show to the server.",
 )
 environment_option = click.option(
     "--environment",

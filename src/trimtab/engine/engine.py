@@ -24,6 +24,7 @@ from trimtab.core.model.event import Event
 from trimtab.core.model.limits import DEFAULT
 from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.text import without_credentials
+from trimtab.core.model.token import Token
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
@@ -170,6 +171,7 @@ class Session:
         self.parts = parts
         self.journal = journal
         self.world = _world(parts.installation, loaded)
+        self.tokens = _tokens(loaded)
         self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned)
         self.workers = Workers(self.world, self.hands, journal, parts.clock, parts.chance, told=self._told)
         self.notes = Notes(parts.repositories, parts.clock)
@@ -268,6 +270,12 @@ class Session:
             released = self.world.settle_contents(key)
             for application in sorted(self.world.claimants(key.environment, released)):
                 self.workers.wake(Key(key.environment, application))
+
+
+def _tokens(loaded: Loaded) -> dict[str, Token]:
+    """By id."""
+    bodies = (body for name, body in loaded.documents.items() if name.startswith("token/"))
+    return {token.id: token for token in (msgspec.json.decode(body, type=Token) for body in bodies)}
 
 
 def _world(installation: str, loaded: Loaded) -> World:

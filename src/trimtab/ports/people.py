@@ -17,6 +17,10 @@ class People(Protocol):
         """
         ...
 
+    def ended(self, principal: Principal) -> str:
+        """Why somebody who was let in earlier may nothing any more; "" otherwise. For what runs on: ask with each thing that is told."""
+        ...
+
     def may(self, principal: Principal, action: Action, resource: Resource) -> Allowed | Denied:
         """By the rights that Git declares now. A Principal whose token was revoked since, or who was disabled, may nothing."""
         ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,22 +15,30 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route as StarletteRoute
 
-from trimtab.core.model.errors import TransientError, TrimtabError, UserError
+from trimtab.core.model.errors import Refused, TransientError, TrimtabError, UserError
+from trimtab.core.model.event import Event
+from trimtab.core.model.rights import OPERATOR, Principal
+from trimtab.core.model.views import ErrorView
 
 from . import answers
-from .guard import BODY_BYTES_MAX, Guard
+from .guard import BODY_BYTES_MAX, PRINCIPAL, Guard, Names
 from .lines import begin, cancel, gone
+from .needs import sees_event, shown
 from .parameters import read
 from .routes import ROUTES, Engine, Route
-from .seams import Commands, Queries
+from .seams import Access, Commands, Queries
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(queries: Queries, commands: Commands, *, token: str, ready: Callable[[], bool]) -> Starlette:
-    """``token`` is asked of every request but /healthz and /readyz; ``ready`` tells whether the engine has begun its work."""
-    engine = Engine(queries, commands)
+def create_app(
+    queries: Queries, commands: Commands, *, access: Access, ready: Callable[[], bool], names: Names | None = None
+) -> Starlette:
+    """``access`` is asked of every request but /healthz and /readyz; ``ready`` tells whether the engine has begun its work; ``names``
+    are the host names that it answers to, beside those of this machine.
+    """
+    engine = Engine(queries, commands, access)
     closing = asyncio.Event()
 
     async def healthz(_: Request) -> Response:
@@ -44,7 +53,7 @@ def create_app(queries: Queries, commands: Commands, *, token: str, ready: Calla
             StarletteRoute("/readyz", readyz),
             *(StarletteRoute(route.path, _endpoint(route, engine, closing), methods=[route.method]) for route in ROUTES),
         ],
-        middleware=[Middleware(Guard, token=token)],
+        middleware=[Middleware(Guard, access=access, names=names or Names())],
         exception_handlers={HTTPException: answers.not_routed, TrimtabError: answers.failed},
     )
     app.router.redirect_slashes = False  # There is one address for each thing.
@@ -54,23 +63,59 @@ def create_app(queries: Queries, commands: Commands, *, token: str, ready: Calla
 
 def _endpoint(route: Route, engine: Engine, closing: asyncio.Event) -> Endpoint:
     async def endpoint(request: Request) -> Response:
+        principal: Principal = request.scope[PRINCIPAL]
         try:
-            given = read(route.parameters, await _values(request))
-            follow = getattr(given, "follow", False)
-            if route.lines is not None and (follow or route.ask is None):
-                lines = begin(route.lines(engine, given), closing, endless=follow)
-                return await _until_the_end(lines, closing, request)
-            assert route.ask is not None
-            answer = await _until_the_end(route.ask(engine, given), closing, request)
+            given = _acting(read(route.parameters, await _values(request)), principal)
+            if denied := route.needs.denied(engine.access, principal, given):
+                return answers.json(ErrorView(denied.reason, denied.remedy), 403)
+            if route.method == "POST":
+                await engine.access.acted(principal, f"{getattr(given, 'who', '') or principal.user}: POST {request.url.path}")
+            return await _answer(route, engine, given, principal, closing, request)
         except HTTPException as error:
             return answers.not_routed(request, error)
         except ClientDisconnect:
             return Response(status_code=400)  # Nobody is there to read it.
         except Exception as error:
             return answers.failure(error)
-        return answers.json(answer, 202 if route.method == "POST" else 200)
 
     return endpoint
+
+
+async def _answer(
+    route: Route, engine: Engine, given: Any, principal: Principal, closing: asyncio.Event, request: Request
+) -> Response:
+    follow = getattr(given, "follow", False)
+    if route.lines is not None and (follow or route.ask is None):
+        lines = _while_allowed(route, engine, given, principal)
+        return await _until_the_end(begin(lines, closing, endless=follow), closing, request)
+    if route.as_principal is not None:
+        asked = route.as_principal(engine, given, principal)
+    else:
+        assert route.ask is not None
+        asked = route.ask(engine, given)
+    answer = shown(engine.access, principal, await _until_the_end(asked, closing, request))
+    return answers.json(answer, 202 if route.method == "POST" else 200)
+
+
+def _acting(given: Any, principal: Principal) -> Any:
+    """Who acts is who asks. The operator may say for whom: it is the command line on this machine that sends the name of its user."""
+    if not hasattr(given, "who"):
+        return given
+    return msgspec.structs.replace(given, who=(given.who or OPERATOR) if principal.operator else principal.user)
+
+
+async def _while_allowed(route: Route, engine: Engine, given: Any, principal: Principal) -> AsyncIterator[Any]:
+    """What goes on is asked for again with each value: it ends when the token is revoked or the right is gone."""
+    assert route.lines is not None
+    source: Any = route.lines(engine, given)
+    async with aclosing(source):
+        async for value in source:
+            if ended := engine.access.ended(principal):
+                raise Refused(ended, remedy="Ask for a new token")
+            if denied := route.needs.denied(engine.access, principal, given):
+                raise Refused(denied.reason, remedy=denied.remedy)
+            if not isinstance(value, Event) or sees_event(engine.access, principal, value):
+                yield value
 
 
 async def _values(request: Request) -> dict[str, Any]:

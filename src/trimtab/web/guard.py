@@ -1,23 +1,33 @@
-"""Who is let in: the right host name, the right token, a small enough body. Everything else is turned away before any route.
+"""Who is let in: the right host name, somebody who is known, a small enough body. Everything else is turned away before any route.
 
 The check of the Host header is against DNS rebinding: a web page whose name was made to point at this machine sends its own name.
-The token protects a unix socket too, so that a wrong file mode alone opens nothing. /healthz and /readyz say nothing but "ok".
+A token is asked for on a unix socket too, so that a wrong file mode alone opens nothing. /healthz and /readyz say nothing but "ok".
+
+Behind a proxy the address that a login comes from is in X-Forwarded-For. It is believed from addresses alone that `Names` calls
+trusted, and only its last entry that no trusted address has: what stands before it, anybody may have written.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from trimtab.core.model.errors import UserError
+from trimtab.core.model.rights import Refusal
 from trimtab.core.model.views import ErrorView
+from trimtab.ports.people import People
 
 from .answers import json
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+PRINCIPAL = "trimtab.principal"
+"""Where the Principal stands in the scope of a request that was let in."""
 BODY_BYTES_MAX = 64 * 1024
 OPEN = frozenset({"/healthz", "/readyz"})
 HEADERS = {
@@ -31,35 +41,100 @@ HEADERS = {
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 
 
+@dataclass(frozen=True)
+class Names:
+    """``hosts`` are names that the server answers to beside those of this machine; ``trusted`` are the addresses of proxies."""
+
+    hosts: frozenset[str] = frozenset()
+    trusted: tuple[Network, ...] = ()
+
+    @classmethod
+    def read(cls, public_url: str, hosts: tuple[str, ...], trusted: tuple[str, ...]) -> Names:
+        """Raises UserError for what is no URL, no host name, or no address."""
+        found = {host.lower() for host in hosts}
+        if public_url:
+            parts = urlsplit(public_url)
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or parts.query
+                or parts.fragment
+                or "@" in parts.netloc
+            ):
+                raise UserError(
+                    f"the public URL {public_url} is none",
+                    remedy="Write it as people reach the server: https://trimtab.example.com",
+                )
+            found.add(parts.hostname.lower())
+        for host in found:
+            if _HOST.fullmatch(host if ":" not in host else f"[{host}]") is None:
+                raise UserError(f"{host} is no host name", remedy="Write a name alone, such as trimtab.example.com")
+        try:
+            networks = tuple(ipaddress.ip_network(one) for one in trusted)
+        except ValueError as error:
+            raise UserError(f"a trusted proxy: {error}", remedy="Write an address or a network, such as 10.0.0.0/8") from error
+        return cls(frozenset(found), networks)
+
+    def answers_to(self, host: str) -> bool:
+        """``host`` as it stands in the header, with or without a port."""
+        return is_loopback(host) or _name(host) in self.hosts
+
+    def client(self, peer: str, forwarded: list[str]) -> str:
+        """The address that a request comes from: the peer, or what a trusted peer says, as far back as trusted ones vouch for it."""
+        chain = [one.strip() for line in forwarded for one in line.split(",")]
+        while chain and self._trusts(peer):
+            peer = chain.pop()
+        return peer
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self.trusted)
+
+
 class Guard:
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        if not token:
-            raise ValueError("an empty token would let everybody in")
+    def __init__(self, app: ASGIApp, *, access: People, names: Names) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._access = access
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         send = _with_headers(send)
-        refusal = self._refusal(scope["path"], Headers(scope=scope))
+        refusal = await self._refusal(scope, Headers(scope=scope))
         await (refusal or self._app)(scope, receive, send)
 
-    def _refusal(self, path: str, headers: Headers) -> Response | None:
-        if not is_loopback(headers.get("host", "")):
-            return json(ErrorView("this server answers to loopback names only", "Ask for 127.0.0.1 or localhost"), 421)
-        if path in OPEN:
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._names.answers_to(hosts[0]):
+            remedy = "Ask for 127.0.0.1 or localhost, or start the server with --public-url"
+            return json(ErrorView("this server does not answer to that host name", remedy), 421)
+        if scope["path"] in OPEN:
             return None
-        if not self._knows(headers):
-            remedy = "Send `Authorization: Bearer TOKEN` with the content of the file `token` in the server's data directory"
-            return json(ErrorView("the token is missing or wrong", remedy), 401, {"WWW-Authenticate": "Bearer"})
+        found = await self._access.authenticate(scope["headers"], self._address(scope, headers))
+        if isinstance(found, Refusal):
+            return _refused(found)
+        scope[PRINCIPAL] = found
         if _length(headers) > BODY_BYTES_MAX:
             return json(ErrorView(f"the body is larger than {BODY_BYTES_MAX} bytes", "Send less"), 413)
         return None
 
-    def _knows(self, headers: Headers) -> bool:
-        given = headers.getlist("authorization")
-        return len(given) == 1 and hmac.compare_digest(given[0].encode(), self._expected)
+    def _address(self, scope: Scope, headers: Headers) -> str:
+        client = scope.get("client")
+        return self._names.client(client[0] if client else "", headers.getlist("x-forwarded-for"))
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {"Retry-After": str(refusal.retry_after)}
+    return json(ErrorView(refusal.reason, refusal.remedy), refusal.status, headers)
+
+
+def _name(host: str) -> str:
+    parts = _HOST.fullmatch(host)
+    return (parts["name"] or parts["six"]).lower() if parts is not None else ""
 
 
 def is_loopback(host: str) -> bool:

@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from trimtab.core.decide.tokens import DAYS_DEFAULT, DAYS_MAX
 from trimtab.core.model.errors import Problem, UserError
+from trimtab.core.model.rights import Action
 
 Word = Annotated[str, Meta(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Phase = Literal["", "pending", "applying", "healthy", "failed", "held", "superseded", "reverted"]
+Patterns = Annotated[tuple[Word, ...], Meta(max_length=100)]
 PageSize = Annotated[int, Meta(ge=1, le=1_000)]
 Parameters = TypeVar("Parameters", bound="Nothing")
 
@@ -92,6 +95,22 @@ class Suspend(Act, frozen=True, kw_only=True):
 
 class Rollback(Act, frozen=True, kw_only=True):
     revision: Word = ""
+
+
+class NewToken(Nothing, frozen=True, kw_only=True):
+    user: Annotated[Word, Meta(min_length=1)]
+    days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = DAYS_DEFAULT
+    description: Word = ""
+    actions: Annotated[tuple[Action, ...], Meta(max_length=20)] = ()
+    projects: Patterns = ()
+    environments: Patterns = ()
+    repositories: Patterns = ()
+    who: Word = ""
+
+
+class RevokeToken(Nothing, frozen=True, kw_only=True):
+    id: Annotated[Word, Meta(min_length=4)]
+    who: Word = ""
 
 
 def read(kind: type[Parameters], values: dict[str, Any]) -> Parameters:

@@ -1,7 +1,8 @@
 """The table of what the API offers: method, path, parameters, answer, and what is asked of the engine for it.
 
 `app.py` makes routes of it, and a test holds docs/reference/api.md against it. An ``answer`` in a list of one is a list of them.
-A route with ``lines`` answers with JSON lines: always when it has no ``ask``, otherwise when ``follow`` is asked for.
+A route with ``lines`` answers with JSON lines: always when it has no ``ask``, otherwise when ``follow`` is asked for. ``needs`` is what
+one has to be granted (`needs.py`); ``as_principal`` takes the place of ``ask`` where the answer depends on who asks.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from typing import Any
 
 from trimtab.core.model import views
 from trimtab.core.model.event import Event
+from trimtab.core.model.rights import Action, Principal, TokenScope
 from trimtab.ports.target import LogLine
 
 from . import parameters as p
-from .seams import Commands, Queries
+from .needs import Need, everything, of_application, of_environment, of_repository, oneself, only_shown
+from .seams import Access, Commands, Queries
 
 API = "/api/v1"
-ANYBODY = "token"
-"""Who acted, when the request does not say: whoever holds the token."""
 
 
 @dataclass(frozen=True)
 class Engine:
     queries: Queries
     commands: Commands
+    access: Access
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Route:
     path: str
     parameters: type[p.Nothing]
     answer: type | list[type]
+    needs: Need
     ask: Callable[[Engine, Any], Awaitable[Any]] | None = None
     lines: Callable[[Engine, Any], AsyncIterator[Any]] | None = None
+    as_principal: Callable[[Engine, Any, Principal], Awaitable[Any]] | None = None
 
 
 def _status(engine: Engine, q: p.Status) -> Awaitable[views.StatusView]:
@@ -62,24 +66,45 @@ def _logs(engine: Engine, q: p.Logs) -> AsyncIterator[LogLine]:
     return engine.queries.logs(q.name, q.environment, q.object, q.lines, q.follow)
 
 
+def _create_token(engine: Engine, q: p.NewToken, who: Principal) -> Awaitable[views.NewTokenView]:
+    scope = TokenScope(q.actions, q.projects, q.environments, q.repositories)
+    return engine.access.create_token(who, user=q.user, days=q.days, description=q.description, scope=scope, who=q.who)
+
+
 APPLICATION = f"{API}/applications/{{name}}"
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", f"{API}/status", p.Status, views.StatusView, _status),
+    Route("GET", f"{API}/status", p.Status, views.StatusView, only_shown, _status),
     Route(
         "GET",
         f"{API}/applications",
         p.Applications,
         views.ApplicationsView,
+        only_shown,
         lambda e, q: e.queries.applications(q.environment, q.after, q.limit),
     ),
-    Route("GET", APPLICATION, p.Application, views.ApplicationDetails, lambda e, q: e.queries.application(q.name, q.environment)),
-    Route("GET", f"{APPLICATION}/plan", p.Application, views.PlanView, lambda e, q: e.queries.plan(q.name, q.environment)),
+    Route(
+        "GET",
+        APPLICATION,
+        p.Application,
+        views.ApplicationDetails,
+        of_application(Action.READ),
+        lambda e, q: e.queries.application(q.name, q.environment),
+    ),
+    Route(
+        "GET",
+        f"{APPLICATION}/plan",
+        p.Application,
+        views.PlanView,
+        of_application(Action.READ),
+        lambda e, q: e.queries.plan(q.name, q.environment),
+    ),
     Route(
         "GET",
         f"{APPLICATION}/history",
         p.History,
         views.HistoryView,
+        of_application(Action.READ),
         lambda e, q: e.queries.history(q.name, q.environment, q.limit),
     ),
     Route(
@@ -87,57 +112,80 @@ ROUTES: tuple[Route, ...] = (
         f"{APPLICATION}/explain",
         p.Application,
         [views.ExplainView],
+        of_application(Action.READ),
         lambda e, q: e.queries.explain(q.name, q.environment),
     ),
-    Route("GET", f"{APPLICATION}/logs", p.Logs, LogLine, lines=_logs),
+    Route("GET", f"{APPLICATION}/logs", p.Logs, LogLine, of_application(Action.READ), lines=_logs),
     Route(
         "POST",
         f"{APPLICATION}/sync",
         p.Act,
         views.Accepted,
-        lambda e, q: e.commands.sync(q.name, q.environment, q.who or ANYBODY),
+        of_application(Action.DEPLOY),
+        lambda e, q: e.commands.sync(q.name, q.environment, q.who),
     ),
     Route(
         "POST",
         f"{APPLICATION}/approve",
         p.Approve,
         views.Accepted,
-        lambda e, q: e.commands.approve(q.name, q.environment, q.hash, q.who or ANYBODY),
+        of_application(Action.DEPLOY),
+        lambda e, q: e.commands.approve(q.name, q.environment, q.hash, q.who),
     ),
     Route(
         "POST",
         f"{APPLICATION}/suspend",
         p.Suspend,
         views.Accepted,
-        lambda e, q: e.commands.suspend(q.name, q.environment, q.reason, q.until, q.who or ANYBODY),
+        of_application(Action.DEPLOY),
+        lambda e, q: e.commands.suspend(q.name, q.environment, q.reason, q.until, q.who),
     ),
     Route(
         "POST",
         f"{APPLICATION}/resume",
         p.Act,
         views.Accepted,
-        lambda e, q: e.commands.resume(q.name, q.environment, q.who or ANYBODY),
+        of_application(Action.DEPLOY),
+        lambda e, q: e.commands.resume(q.name, q.environment, q.who),
     ),
     Route(
         "POST",
         f"{APPLICATION}/rollback",
         p.Rollback,
         views.Accepted,
-        lambda e, q: e.commands.rollback(q.name, q.environment, q.revision, q.who or ANYBODY),
+        of_application(Action.DEPLOY),
+        lambda e, q: e.commands.rollback(q.name, q.environment, q.revision, q.who),
     ),
-    Route("GET", f"{API}/environments", p.Nothing, views.EnvironmentsView, lambda e, q: e.queries.environments()),
+    Route("GET", f"{API}/environments", p.Nothing, views.EnvironmentsView, only_shown, lambda e, q: e.queries.environments()),
     Route(
-        "GET", f"{API}/environments/{{name}}", p.Environment, views.EnvironmentView, lambda e, q: e.queries.environment(q.name)
+        "GET",
+        f"{API}/environments/{{name}}",
+        p.Environment,
+        views.EnvironmentView,
+        of_environment(Action.READ),
+        lambda e, q: e.queries.environment(q.name),
     ),
-    Route("GET", f"{API}/repositories", p.Nothing, views.RepositoriesView, lambda e, q: e.queries.repositories()),
+    Route("GET", f"{API}/repositories", p.Nothing, views.RepositoriesView, only_shown, lambda e, q: e.queries.repositories()),
     Route(
         "POST",
         f"{API}/repositories/accept",
         p.Accept,
         views.Accepted,
-        lambda e, q: e.commands.accept(q.repository, q.revision, q.who or ANYBODY),
+        of_repository(Action.ADMINISTER),
+        lambda e, q: e.commands.accept(q.repository, q.revision, q.who),
     ),
-    Route("GET", f"{API}/events", p.Events, views.EventsView, _events, _follow_events),
-    Route("POST", f"{API}/wake", p.Wake, views.Accepted, lambda e, q: e.commands.wake(q.repository)),
-    Route("GET", f"{API}/doctor", p.Nothing, views.DoctorView, lambda e, q: e.queries.doctor()),
+    Route("GET", f"{API}/events", p.Events, views.EventsView, only_shown, _events, _follow_events),
+    Route("POST", f"{API}/wake", p.Wake, views.Accepted, of_repository(Action.READ), lambda e, q: e.commands.wake(q.repository)),
+    Route("GET", f"{API}/doctor", p.Nothing, views.DoctorView, everything(Action.READ), lambda e, q: e.queries.doctor()),
+    Route("GET", f"{API}/whoami", p.Nothing, views.WhoView, oneself, as_principal=lambda e, q, who: e.access.whoami(who)),
+    Route("GET", f"{API}/tokens", p.Nothing, views.TokensView, oneself, as_principal=lambda e, q, who: e.access.list_tokens(who)),
+    Route("POST", f"{API}/tokens", p.NewToken, views.NewTokenView, oneself, as_principal=_create_token),
+    Route(
+        "POST",
+        f"{API}/tokens/revoke",
+        p.RevokeToken,
+        views.TokenView,
+        oneself,
+        as_principal=lambda e, q, who: e.access.revoke_token(who, q.id, q.who),
+    ),
 )

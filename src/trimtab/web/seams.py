@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from trimtab.core.model.event import Event
+from trimtab.core.model.rights import Principal, Resource, TokenScope
 from trimtab.core.model.views import (
     Accepted,
     ApplicationDetails,
@@ -17,10 +18,15 @@ from trimtab.core.model.views import (
     EventsView,
     ExplainView,
     HistoryView,
+    NewTokenView,
     PlanView,
     RepositoriesView,
     StatusView,
+    TokensView,
+    TokenView,
+    WhoView,
 )
+from trimtab.ports.people import People
 from trimtab.ports.target import LogLine
 
 
@@ -85,3 +91,25 @@ class Commands(Protocol):
     async def rollback(self, name: str, environment: str, revision: str, who: str) -> Accepted: ...
 
     async def accept(self, repository: str, revision: str, who: str) -> Accepted: ...
+
+
+class Access(People, Protocol):
+    """Who is let in, what they may, and their tokens."""
+
+    def resources(self, application: str, environment: str) -> list[Resource]:
+        """What an Application is to rights, once for each Environment; never empty."""
+        ...
+
+    async def acted(self, principal: Principal, what: str) -> None:
+        """Record it when the operator does what nobody is granted."""
+        ...
+
+    async def create_token(
+        self, by: Principal, *, user: str, days: int, description: str, scope: TokenScope, who: str = ""
+    ) -> NewTokenView: ...
+
+    async def revoke_token(self, by: Principal, id: str, who: str = "") -> TokenView: ...  # noqa: A002
+
+    async def list_tokens(self, by: Principal) -> TokensView: ...
+
+    async def whoami(self, principal: Principal) -> WhoView: ...

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from trimtab.engine.access import Access
 from trimtab.engine.commands import Commands
 from trimtab.engine.engine import Engine, Parts
 from trimtab.engine.queries import Queries
@@ -23,6 +24,7 @@ from trimtab.render.renderer import TreeRenderer
 from trimtab.store.store import SqlStore
 from trimtab.targets.host.target import HostTargets
 from trimtab.web.app import create_app
+from trimtab.web.guard import Names
 from trimtab.web.server import serve as serve_web
 
 from .adapters import SETTINGS, ByKind
@@ -44,6 +46,7 @@ class Settings:
     listen: str = DEFAULT_LISTEN
     poll_seconds: float = 60.0
     log_format: str = "text"
+    names: Names = field(default_factory=Names)
 
 
 @dataclass
@@ -60,7 +63,17 @@ class Running:
             self.engine.session.follower.wake()
 
 
-def serve(*, repository: str, data: str, listen: str = "", poll_seconds: float = 60.0, log_format: str = "text") -> int:
+def serve(
+    *,
+    repository: str,
+    data: str,
+    listen: str = "",
+    poll_seconds: float = 60.0,
+    log_format: str = "text",
+    public_url: str = "",
+    allowed_hosts: tuple[str, ...] = (),
+    trusted_proxies: tuple[str, ...] = (),
+) -> int:
     """Run the server in the foreground until SIGTERM or SIGINT. Returns the exit code; raises UserError before it serves."""
     settings = Settings(
         repository=absolute(repository),
@@ -68,6 +81,7 @@ def serve(*, repository: str, data: str, listen: str = "", poll_seconds: float =
         listen=listen or DEFAULT_LISTEN,
         poll_seconds=poll_seconds,
         log_format=log_format,
+        names=Names.read(public_url, allowed_hosts, trusted_proxies),
     )
     # Young objects of a big rendering are not garbage; the default thresholds would look through them again and again.
     gc.set_threshold(50_000, 20, 100)
@@ -143,7 +157,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(_cancel, ended)
         await _ready(engine, ended)
 
-        app = create_app(Queries(engine), Commands(engine), token=token, ready=lambda: engine.ready)
+        access = Access(engine, operator_token=token)
+        app = create_app(Queries(engine), Commands(engine), access=access, ready=lambda: engine.ready, names=settings.names)
         web = await serve_web(app, settings.listen)
         stack.push_async_callback(web.close, CLOSE_SECONDS)
         write(data / "server.json", msgspec.json.encode({"url": web.url, "pid": os.getpid()}).decode())

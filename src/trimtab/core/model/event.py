@@ -46,6 +46,11 @@ KINDS: dict[str, str] = {
     "change.merge-failed": "A Change could not be merged, with the reason.",
     "change.closed": "Somebody closed a Change without merging it.",
     "change.reopened": "Somebody reopened a closed Change.",
+    "token.created": "A token was made, for whom and by whom; never the token itself.",
+    "token.revoked": "A token was revoked.",
+    "token.refused": "A token was shown that has ended, or whose User is disabled or gone.",
+    "login.refused": "Too many logins failed from one address; it has to wait.",
+    "operator.acted": "The holder of the server's own token did what no Grant allows, while Git declares people.",
     "inventory.rebuilt": "The Inventory was read back from the target after the store had been lost.",
 }
 

@@ -56,6 +56,11 @@ class Principal(msgspec.Struct, frozen=True):
     scope: TokenScope = TokenScope()
     operator: bool = False
 
+    @property
+    def name(self) -> str:
+        """What stands on the record."""
+        return self.user
+
 
 class Allowed(msgspec.Struct, frozen=True):
     """``ungranted`` is True when only the operator's key allows it: no Grant does, so it is told loudly."""
@@ -78,7 +83,7 @@ class Denied(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why nobody is let in: ``status`` is 401 (who are you?) or 429 (too many failures: wait ``retry_after`` seconds)."""
+    """Why nobody is let in: ``status`` is 401 (who are you?), 429 (too many failures) or 503 (not yet); wait ``retry_after`` seconds."""
 
     reason: str
     remedy: str

@@ -337,3 +337,53 @@ def combined_hash(plans: list[Plan]) -> str:
     from .manifest import digest
 
     return digest(sorted((plan.environment, plan.application, plan.hash) for plan in plans))
+
+
+class TokenView(_View, frozen=True):
+    """A token, without its secret. ``ended`` says why it is not good any more."""
+
+    id: str
+    user: str
+    description: str
+    created: datetime
+    expires: datetime
+    by: str
+    actions: list[str]
+    projects: list[str]
+    environments: list[str]
+    repositories: list[str]
+    used: datetime | None = None
+    ended: str = ""
+
+
+class TokensView(_View, frozen=True):
+    """`trimtab token list`."""
+
+    tokens: list[TokenView]
+
+
+class NewTokenView(_View, frozen=True):
+    """`trimtab token create`: the only time that ``secret`` is shown."""
+
+    secret: str
+    token: TokenView
+
+
+class GrantedView(_View, frozen=True):
+    """A Grant that the asker has, by name or by a Group."""
+
+    grant: str
+    role: str
+    emergency: bool
+    scope: dict[str, list[str]]
+
+
+class WhoView(_View, frozen=True):
+    """`trimtab whoami`."""
+
+    user: str
+    name: str
+    operator: bool
+    groups: list[str]
+    grants: list[GrantedView]
+    token: TokenView | None = None
