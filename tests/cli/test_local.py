@@ -110,10 +110,20 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
         return 0
 
     wiring.serve = serve
-    result = line("serve", "--repository", "r", "--data", str(tmp_path), "--listen", "unix:s", "--poll-seconds", "5")
+    told = ["--listen", "unix:s", "--poll-seconds", "5", "--public-url", "https://t.example", "--trusted-proxy", "10.0.0.1"]
+    result = line("serve", "--repository", "r", "--data", str(tmp_path), *told)
     assert result.code == 0
     assert wiring.asked == [
-        {"repository": "r", "data": str(tmp_path), "listen": "unix:s", "poll_seconds": 5.0, "log_format": "text"}
+        {
+            "repository": "r",
+            "data": str(tmp_path),
+            "listen": "unix:s",
+            "poll_seconds": 5.0,
+            "log_format": "text",
+            "public_url": "https://t.example",
+            "allowed_hosts": (),
+            "trusted_proxies": ("10.0.0.1",),
+        }
     ]
 
 

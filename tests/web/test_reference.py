@@ -42,6 +42,7 @@ def described(route: Route, text: str) -> None:
     answer = route.answer[0] if isinstance(route.answer, list) else route.answer
     assert f"[{answer.__name__}](json.md#{answer.__name__.lower()})" in text, route.path
     assert ("list of" in text.partition("Answer:")[2].partition("\n")[0]) == isinstance(route.answer, list), route.path
+    assert f"\nNeeds: {route.needs.said}.\n" in text, route.path
     assert ("JSON lines" in text) == (route.lines is not None), route.path
     table = rows(text)
     assert list(table) == [field.encode_name for field in msgspec.structs.fields(route.parameters)], route.path
