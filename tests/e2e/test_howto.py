@@ -15,6 +15,8 @@ NOT_TYPED = {
     "demo.md": "the demo checks itself",
     "install.md": "needs a package registry",
     "run-as-a-service.md": "needs systemd",
+    "kubeconfig-in-a-secret.md": "needs two clusters; tests/kubernetes/test_lent.py holds it true",
+    "least-privilege.md": "needs accounts on a cluster; tests/kubernetes/test_confined.py and test_projects.py hold it true",
     "private-repositories.md": "needs a machine with ssh; test_private.py and tests/git hold it true",
 }
 ON_A_CLUSTER = {"kubernetes.md"}

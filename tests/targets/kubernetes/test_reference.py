@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS
-from trimtab.targets.kubernetes import cause, causes, client, foreseeing, known, ownership, requests, retrying, target
+from trimtab.targets.kubernetes import cause, causes, client, foreseeing, known, lent, ownership, requests, retrying, target
 from trimtab.targets.kubernetes.settings import KubernetesSettings
 
 TEXT = (Path(__file__).parents[3] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
@@ -23,9 +23,10 @@ def section(title: str) -> str:
 
 
 def test_every_setting_has_its_row_with_its_default() -> None:
-    """In the order of the code, and no row that there is not."""
+    """In the order of the code, and no row that there is not; `{}` stands for fields of which each has its own default."""
     rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \|", section("The Environment"), flags=re.MULTILINE)
-    defaults = msgspec.to_builtins(KubernetesSettings())
+    given = msgspec.to_builtins(KubernetesSettings())
+    defaults = {name: {} if isinstance(value, dict) else value for name, value in given.items()}
     assert rows == [
         (field.encode_name, json.dumps(defaults[field.encode_name])) for field in msgspec.structs.fields(KubernetesSettings)
     ]
@@ -47,6 +48,12 @@ def test_numbers_are_those_of_the_code() -> None:
     assert f"At most {target.REQUESTS_AT_ONCE_MAX} requests" in FLAT
     assert f"first {cause.PODS_MAX} Pods and {cause.EVENTS_MAX:,} warnings" in FLAT
     assert (retrying.ATTEMPTS_MAX, "up to five times" in FLAT) == (5, True)
+    assert (lent.READ_SECONDS, lent.READ_SECONDS_MIN, "once a minute while" in FLAT, "once in five seconds" in FLAT) == (
+        60.0,
+        5.0,
+        True,
+        True,
+    )
     assert (known.DEAF_SECONDS_MAX, "for more than ten seconds" in FLAT) == (10.0, True)
     assert (target.GONE_SECONDS_MAX, "hold it for more than five seconds" in FLAT) == (5.0, True)
     assert (causes.AFTER_SECONDS, "unwell for two seconds" in FLAT) == (2.0, True)

@@ -31,7 +31,7 @@ from .lines import Pieces
 from .objects import Object, Page, page
 from .requests import EVERYTHING, PAGE_ITEMS, Propagation, Request, Selector
 from .resources import Resource
-from .transport import CONNECTIONS_MAX, Answer, Transport, transport
+from .transport import CONNECTIONS_MAX, Answer, Carrier, transport
 from .watching import Reflector
 
 MANAGER = "trimtab"
@@ -54,7 +54,7 @@ class Client:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: Carrier,
         *,
         clock: Clock,
         chance: Chance,
@@ -67,7 +67,7 @@ class Client:
         self.namespace = namespace
         self.manager = manager
         self._clock, self._chance = clock, chance
-        self._headers = _impersonating(impersonation) if impersonation else None
+        self._headers = impersonating(impersonation) if impersonation else None
         self.discovery = discovery or Discovery(self.send, clock)
 
     @classmethod
@@ -320,7 +320,7 @@ def _warnings(answer: Answer) -> tuple[str, ...]:
     return tuple(one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts)
 
 
-def _impersonating(who: Impersonation) -> CIMultiDict[str]:
+def impersonating(who: Impersonation) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict({"Impersonate-User": who.user})
     for group in who.groups:
         headers.add("Impersonate-Group", group)

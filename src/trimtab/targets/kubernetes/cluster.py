@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trimtab.core.model.errors import Refused, TransientError
+from trimtab.core.model.errors import Refused, TransientError, UserError
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.ports.clock import Chance, Clock
 
@@ -20,10 +20,11 @@ from .connection import Connection
 from .discovery import UnknownKind
 from .errors import Forbidden, NotFound
 from .known import Kind, Known
+from .lent import Lent
 from .ownership import selector
 from .requests import Selector
 from .resources import Resource
-from .settings import KubernetesSettings
+from .settings import KubeconfigSecret, KubernetesSettings
 
 LOOKS_AT_ONCE_MAX = 16
 NAMESPACES = "spec.target.namespaces of the Environment"
@@ -177,8 +178,19 @@ def _measures(group: str) -> bool:
 
 def connect(settings: KubernetesSettings, clock: Clock, chance: Chance) -> Client:
     """The client that the settings describe. Raises UserError or TransientError."""
-    environment = dict(os.environ)
-    return Client.connect(_connection(settings, environment), environment=environment, clock=clock, chance=chance)
+    _complete(settings)
+    environment, secret = dict(os.environ), settings.kubeconfig_secret
+    client = Client.connect(_connection(settings, environment), environment=environment, clock=clock, chance=chance)
+    if not secret.name:
+        return client
+    return Client(Lent(client, secret, environment=environment, clock=clock, chance=chance), clock=clock, chance=chance)
+
+
+def _complete(settings: KubernetesSettings) -> None:
+    """Raises UserError for what no server has to be asked about."""
+    secret = settings.kubeconfig_secret
+    if secret != KubeconfigSecret() and not (secret.namespace and secret.name):
+        raise UserError("find the kubeconfig of kubeconfigSecret: it needs a namespace and a name", remedy="Set both")
 
 
 def _connection(settings: KubernetesSettings, environment: dict[str, str]) -> Connection:

@@ -82,7 +82,7 @@ def in_cluster(environment: Mapping[str, str], *, account: Path = ACCOUNT) -> Co
 
 def contexts(data: bytes, *, origin: str) -> tuple[str, ...]:
     """The names that ``context`` may be."""
-    return tuple(_section(_document(data, origin), "contexts", origin, None))
+    return tuple(_section(_document(data, origin, local=True), "contexts", origin, None))
 
 
 def _read(path: Path) -> bytes:
@@ -96,7 +96,7 @@ def _resolve(files: Sequence[tuple[bytes, str, Path | None]], context: str, *, l
     sections: dict[str, Named] = {section: {} for section in SECTIONS}
     current = context
     for data, origin, directory in files:
-        document = _document(data, origin)
+        document = _document(data, origin, local=local)
         current = current or _text(document, "current-context", origin)
         for section, named in sections.items():
             for name, entry in _section(document, section, origin, directory).items():
@@ -117,10 +117,11 @@ def _resolve(files: Sequence[tuple[bytes, str, Path | None]], context: str, *, l
     )
 
 
-def _document(data: bytes, origin: str) -> dict[str, Any]:
+def _document(data: bytes, origin: str, *, local: bool) -> dict[str, Any]:
     found = documents.read(data, "kubeconfig")
     if found.problems:
-        raise UserError(f"{origin}: {found.problems[0]}")
+        # A message may quote what it is about, and what comes from a Secret is shown to nobody.
+        raise UserError(f"{origin}: {found.problems[0]}" if local else f"{origin}: this is not YAML")
     document = found.documents[0].value if found.documents else {}
     if not isinstance(document, dict) or document.get("kind", "Config") != "Config":
         raise UserError(f"{origin}: this is no kubeconfig (kind: Config)")
@@ -209,7 +210,9 @@ class _Reader:
         except ValueError:
             usable = False
         if not usable or parts.query or parts.fragment or parts.username:
-            raise self._error(f"server is not a URL of an API server: {escaped(server)!r}", "Write https://HOST:PORT")
+            raise self._error(
+                f"server is not a URL of an API server: {escaped(server.rpartition('@')[2])!r}", "Write https://HOST:PORT"
+            )
         return server
 
     def _token(self) -> str:

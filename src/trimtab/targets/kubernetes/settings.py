@@ -8,6 +8,15 @@ import msgspec
 from msgspec import Meta
 
 
+class KubeconfigSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A kubeconfig that a cluster keeps of another one."""
+
+    namespace: Annotated[str, Meta(description="Namespace of the Secret.")] = ""
+    name: Annotated[str, Meta(description='Name of the Secret; "" is none.')] = ""
+    key: Annotated[str, Meta(description="The key of its data that has the kubeconfig.")] = "kubeconfig"
+    context: Annotated[str, Meta(description='Context of that kubeconfig; "" is its current one.')] = ""
+
+
 class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """How a cluster is reached, and what holds for the objects that are applied there."""
 
@@ -18,6 +27,10 @@ class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         ),
     ] = ""
     context: Annotated[str, Meta(description='Context of the kubeconfig; "" is its current one.')] = ""
+    kubeconfig_secret: Annotated[
+        KubeconfigSecret,
+        Meta(description="A Secret of the cluster that the fields above mean, with the kubeconfig of the cluster to work on."),
+    ] = KubeconfigSecret()
     namespace: Annotated[
         str,
         Meta(

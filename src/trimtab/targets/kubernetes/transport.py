@@ -13,8 +13,8 @@ import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
@@ -63,6 +63,20 @@ class Counts(msgspec.Struct):
 
     requests: int = 0
     repeated: int = 0
+
+
+class Carrier(Protocol):
+    """Requests in, answers out, whoever knows the way."""
+
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def server(self) -> str: ...
+    async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer: ...
+    def stream(
+        self, request: Request, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+    async def close(self) -> None: ...
 
 
 class Transport:
