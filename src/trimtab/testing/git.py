@@ -16,6 +16,7 @@ from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Revision
 from trimtab.ports.git import Head
+from trimtab.ports.hosting import Person
 
 from .faults import Faults
 from .trees import MemoryTree, Node
@@ -27,12 +28,20 @@ URL = "/srv/git/configuration.git"
 
 @dataclass(frozen=True)
 class Commit:
-    """``repository`` is only the name that its tree shows."""
+    """``repository`` is only the name that its tree shows. A merge has ``merged`` besides its first parent."""
 
     revision: Revision
     files: Mapping[str, Node]
     parent: Commit | None
     repository: str
+    message: str = ""
+    merged: tuple[Commit, ...] = ()
+    author: Person | None = None
+    committer: Person | None = None
+
+    @property
+    def parents(self) -> tuple[Commit, ...]:
+        return (self.parent, *self.merged) if self.parent is not None else self.merged
 
     @cached_property
     def tree(self) -> MemoryTree:
@@ -102,12 +111,12 @@ class FakeRemote:
                 files[path] = node
         self.commits += 1
         revision = _commit_id(self.url, self.commits, base.revision if base else "", message)
-        self.refs[f"refs/heads/{branch}"] = Commit(revision, files, base, self.url)
+        self.refs[f"refs/heads/{branch}"] = Commit(revision, files, base, self.url, message)
         self.wakes.send(None)
         return revision
 
     def _find(self, revision: Revision) -> Commit:
-        return _reachable(self.refs)[revision]
+        return reachable(self.refs.values())[revision]
 
 
 @dataclass
@@ -178,10 +187,8 @@ class FakeRepositories:
 
     async def contains(self, repository: str, ancestor: Revision, descendant: Revision) -> bool:
         commits = self._mirror(repository, "compare").commits
-        step = commits.get(descendant)
-        while step is not None and step.revision != ancestor:
-            step = step.parent
-        return step is not None
+        start = commits.get(descendant)
+        return start is not None and ancestor in reachable([start])
 
     async def expand(self, repository: str, abbreviation: str) -> Revision:
         mirror = self._mirror(repository, "look up")
@@ -244,7 +251,7 @@ class FakeRepositories:
         mirror.default = remote.default
         if moved:
             mirror.refs = dict(remote.refs)
-            mirror.commits.update(_reachable(remote.refs, known=mirror.commits))
+            mirror.commits.update(reachable(remote.refs.values(), known=mirror.commits))
         return moved
 
     def _mirror(self, repository: str, act: str) -> _Mirror:
@@ -280,12 +287,13 @@ def _commit_id(url: str, number: int, parent: str, message: str) -> Revision:
     return Revision(digest([url, number, parent, message]).removeprefix("sha256:")[:40])
 
 
-def _reachable(refs: Mapping[str, Commit], *, known: Mapping[Revision, Commit] | None = None) -> dict[Revision, Commit]:
-    """All commits behind ``refs``; the walk stops at a known one."""
+def reachable(tips: Iterable[Commit], *, known: Mapping[Revision, Commit] | None = None) -> dict[Revision, Commit]:
+    """All commits behind ``tips``; the walk stops at a known one."""
     found: dict[Revision, Commit] = {}
-    for tip in refs.values():
-        step: Commit | None = tip
-        while step is not None and step.revision not in found and step.revision not in (known or {}):
+    pending = list(tips)
+    while pending:
+        step = pending.pop()
+        if step.revision not in found and step.revision not in (known or {}):
             found[step.revision] = step
-            step = step.parent
+            pending += step.parents
     return found
