@@ -71,7 +71,7 @@ class World:
         refs = {entry.ref.identity: entry.ref for entry in self.inventory.of(self.application).values()}
         refs |= {manifest.identity: manifest.ref for manifest in manifests}
         seen = await self.target.observe(Scope(ENVIRONMENT, tuple(refs.values())))
-        preview = await self.target.preview(manifests)
+        preview = await self.target.preview(manifests, shown=False)
         assert preview.problems == (), [str(problem) for problem in preview.problems]
         return plan(
             Situation(

@@ -71,15 +71,21 @@ class Hands:
         try:
             await self.rebuild(key.environment)
             target = self.target(key.environment, self._world.mandate(key))
-            situation = await self._situation(key, content, target, state)
-            while self._taken(key, situation):
-                await self._wait_for_others()
-                situation = await self._situation(key, content, target, state)
+            looked = await self._decided(key, content, target, state, shown=False)
+            if isinstance(looked, Looked) and _to_be_shown(looked.plan):
+                looked = await self._decided(key, content, target, state, shown=True)
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
-        if isinstance(situation, Stumbled):
-            return situation
-        return self._looked(key, content, target, situation)
+        return looked
+
+    async def _decided(
+        self, key: Key, content: Content, target: Target, state: Reconciliation, *, shown: bool
+    ) -> Looked | Stumbled:
+        situation = await self._situation(key, content, target, state, shown=shown)
+        while self._taken(key, situation):
+            await self._wait_for_others()
+            situation = await self._situation(key, content, target, state, shown=shown)
+        return situation if isinstance(situation, Stumbled) else self._looked(key, content, target, situation)
 
     def begin(self, key: Key, steps: tuple[Step, ...]) -> None:
         """From now until `end`, nobody else plans anything for these objects: two plans from one look would both be carried out."""
@@ -118,22 +124,24 @@ class Hands:
             state = Reconciliation(approved=state.approved)
         return plan(self._describe(key, content, target, freshest(observed, preview), preview.bodies, state))
 
-    async def _situation(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Situation | Stumbled:
+    async def _situation(
+        self, key: Key, content: Content, target: Target, state: Reconciliation, *, shown: bool = False
+    ) -> Situation | Stumbled:
         refs = self._refs(key, content)
-        observed, preview = await self._ask(key, content, target, refs)
+        observed, preview = await self._ask(key, content, target, refs, shown=shown)
         if not set(self._refs(key, content)) <= set(refs):
             # Another application has given us something meanwhile. What was not asked about is not known to be gone.
-            return await self._situation(key, content, target, state)
+            return await self._situation(key, content, target, state, shown=shown)
         assert state.current is not None, "only what is current is looked at"
         refused = self._pin(key, state.current.revision, preview.problems) if preview.problems else ()
         self._world.live[key].refused = refused
         if refused:
-            shown = "; ".join(str(problem) for problem in refused[:5])
-            return Stumbled(shown, transient=False)
+            words = "; ".join(str(problem) for problem in refused[:5])
+            return Stumbled(words, transient=False)
         return self._describe(key, content, target, freshest(observed, preview), preview.bodies, state)
 
     async def _ask(
-        self, key: Key, content: Content, target: Target, refs: tuple[ObjectRef, ...]
+        self, key: Key, content: Content, target: Target, refs: tuple[ObjectRef, ...], *, shown: bool = True
     ) -> tuple[Mapping[Identity, Observed], Preview]:
         """What is there and what would be stored; what the Project denies is not even asked about."""
         project, found = self._world.project(key), self._world.application(key)
@@ -148,7 +156,7 @@ class Hands:
             if not preview.problems:
                 raise
             return {}, preview
-        return observed, await target.preview(content.manifests)
+        return observed, await target.preview(content.manifests, shown=shown)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -282,6 +290,11 @@ def freshest(observed: Mapping[Identity, Observed], preview: Preview) -> Mapping
         return observed
     merged = {**observed, **preview.observed}
     return {identity: one for identity, one in merged.items() if one is not None}
+
+
+def _to_be_shown(made: Plan) -> bool:
+    """True when somebody will look at this plan to approve it: then nothing that it makes anew is taken for granted."""
+    return any(hold.approvable for hold in made.holds) and any(step.action == Action.CREATE for step in made.steps)
 
 
 def _assess(target: Target, manifest: Manifest, observed: Observed | None) -> Health:

@@ -50,8 +50,10 @@ class Target(Protocol):
         """
         ...
 
-    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
-        """Changes nothing."""
+    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
+        """Changes nothing. Unless it is ``shown`` to somebody, a target may foresee of an object what it has found out about others
+        that are alike, rather than find it out anew.
+        """
         ...
 
     async def apply(self, step: Step, revision: str) -> Outcome:

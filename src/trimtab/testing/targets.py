@@ -95,7 +95,7 @@ class FakeTarget:
         await self._before("locate")
         return {one.identity: _location(one, self.environment) for one in manifests}
 
-    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
+    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
         await self._before("preview")
         problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
         return Preview({manifest.identity: manifest.body for manifest in manifests}, tuple(problems))

@@ -187,7 +187,7 @@ class HostTarget:
         """This machine has no namespaces."""
         return {one.identity: Location() for one in manifests}
 
-    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
+    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
         """The normal form of each, and what is wrong with the others."""
         bodies: dict[Identity, Body] = {}
         problems: list[Problem] = []

@@ -28,7 +28,7 @@ from .connection import Connection, Impersonation
 from .discovery import Discovery
 from .errors import Gone, ServerError, TooLarge
 from .lines import Pieces
-from .objects import Object, Page, page
+from .objects import Object, Page, named, page
 from .requests import EVERYTHING, PAGE_ITEMS, Propagation, Request, Selector
 from .resources import Resource
 from .transport import CONNECTIONS_MAX, Answer, Carrier, transport
@@ -157,6 +157,23 @@ class Client:
                     0 if isinstance(error, Gone) and restart else max(1, limit // 10) if isinstance(error, TooLarge) else limit
                 )
         raise AssertionError("unreachable")
+
+    async def names(self, resource: Resource, namespace: str, *, most: int) -> frozenset[str] | None:
+        """Of what is there in a namespace, whoever made it; None when there are more than ``most``."""
+        found: set[str] = set()
+        more = ""
+        while True:
+            request = requests.names(resource, namespace, more=more)
+            answer = await self.send(request)
+            try:
+                some, more = named(answer.body)
+            except msgspec.DecodeError as error:
+                raise _nonsense(request, error) from error
+            found.update(some)
+            if len(found) > most:
+                return None
+            if not more:
+                return frozenset(found)
 
     async def apply(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from .client import MANAGER, Client
 from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
+from .newcomers import Newcomers
 from .objects import Object
 from .ownership import REPLACE, stamped
 from .refusals import problem
@@ -61,11 +62,12 @@ _Seen = tuple[str, str, str]
 
 
 class Foreseen(msgspec.Struct, frozen=True):
-    """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is)."""
+    """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is). ``taken``: the server would take it."""
 
     body: Body
     there: Observed | None = None
     asked: bool = True
+    taken: bool = False
 
 
 class Foresight:
@@ -76,9 +78,12 @@ class Foresight:
         self._client = client or cluster.client
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
+        self.newcomers = Newcomers(cluster.client, clock)
 
-    async def foresee(self, manifest: Manifest, beside: Sequence[Manifest]) -> Foreseen | list[Problem]:
-        """``beside`` are all Manifests of the same preview: what they make need not be there yet. Raises TransientError."""
+    async def foresee(self, manifest: Manifest, beside: Sequence[Manifest], *, shown: bool) -> Foreseen | list[Problem]:
+        """``beside`` are all Manifests of the same preview: what they make need not be there yet. ``shown``: a person will look at
+        it, so everything that is new or changed is asked about. Raises TransientError.
+        """
         resource = await self._cluster.resource(manifest.ref)
         if resource is None:
             defined = locating.definition(beside, manifest.ref) is not None
@@ -90,24 +95,42 @@ class Foresight:
             namespace = self._cluster.place(resource, manifest.ref)
             known = (await self._cluster.kind(resource, namespace)).get(namespace, manifest.ref.name)
             if known is None:
-                return await self._ask(manifest, resource, beside)
+                asking = self._ask(manifest, resource, beside)
+                return await asking if shown else await self._follow(manifest, resource, asking)
             if self._unchanged(known, manifest, resource):
-                return Foreseen(shown(known), asked=False)
+                return Foreseen(unchanged(known), asked=False)
             return self._answered(known, manifest) or await self._ask(manifest, resource, beside, known)
         except Outside as error:
             return [problem(manifest, error.field, error.words, error.remedy)]
         except (Invalid, Forbidden) as error:
             return refusals.problems(manifest, error)
 
+    async def _follow(
+        self, manifest: Manifest, resource: Resource, asking: Coroutine[Any, Any, Foreseen | list[Problem]]
+    ) -> Foreseen | list[Problem]:
+        answer: Foreseen | list[Problem] = Foreseen(manifest.body, asked=False)
+
+        async def ask() -> bool:
+            nonlocal answer
+            answer = await asking
+            return isinstance(answer, Foreseen) and answer.taken
+
+        try:
+            await self.newcomers.follow(manifest, resource, self._cluster.place(resource, manifest.ref), ask)
+        finally:
+            asking.close()
+        return answer
+
     def applied(self, manifest: Manifest, known: Known, resource: Resource) -> None:
         """``known`` is what came of applying ``manifest``."""
         if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
             self._verify(manifest.identity, known)
 
-    def body(self, manifest: Manifest, resource: Resource, owner: Owner, *, uid: str = "") -> Body:
-        """What to apply."""
+    def body(self, manifest: Manifest, resource: Resource, owner: Owner, *, uid: str = "", new: bool = False) -> Body:
+        """What to apply, to the object with ``uid``, or to none when it has to be ``new``."""
         placed = resource.namespaced and not manifest.ref.namespace
-        return stamped(manifest, owner, namespace=self._cluster.place(resource, manifest.ref), placed=placed, uid=uid)
+        namespace = self._cluster.place(resource, manifest.ref)
+        return stamped(manifest, owner, namespace=namespace, placed=placed, uid=uid, new=new)
 
     def _unchanged(self, known: Known, manifest: Manifest, resource: Resource) -> bool:
         owner = known.owner
@@ -148,7 +171,7 @@ class Foresight:
             remedy = "Create it in Git, or name another"
             return [problem(manifest, "metadata.namespace", f"there is no namespace {namespace}", remedy)]
         if there is None:
-            return Foreseen(foreseen)
+            return Foreseen(foreseen, taken=bool(entry))
         observed = looked(there, manifest.ref, self._cluster.namespace)
         answer = Foreseen(foreseen, observed)
         if known is not None and known.version == describe(there, self._cluster.namespace).version:
@@ -197,7 +220,7 @@ class Foresight:
     def _keep(self, manifest: Manifest, known: Known, answer: Foreseen) -> None:
         same = answer.there is not None and answer.body == answer.there.body
         if same:  # then there is nothing to tell, as long as nobody writes
-            answer = Foreseen(shown(known), asked=False)
+            answer = Foreseen(unchanged(known), asked=False)
         seconds = FULL_CHECK_SECONDS if same else ANSWER_SECONDS_MAX
         seen = (known.uid, known.edition, known.fingerprint)
         self._answers[manifest.identity] = (seen, manifest.digest, self._clock.monotonic() + seconds, answer)
@@ -206,13 +229,13 @@ class Foresight:
             self._answers.popitem(last=False)
 
 
-def shown(known: Known) -> Body:
+def unchanged(known: Known) -> Body:
     """What stands for the body of something that is as it was applied, on both sides of the comparison: only whether it is to be kept."""
     return {"metadata": {"annotations": {"trimtab.dev/prune": "disabled"}}} if known.kept else {}
 
 
 def observed(known: Known, ref: ObjectRef) -> Observed:
-    return Observed(ref, known.uid, shown(known), known.owner, known.digest, {"health": msgspec.to_builtins(known.health)})
+    return Observed(ref, known.uid, unchanged(known), known.owner, known.digest, {"health": msgspec.to_builtins(known.health)})
 
 
 def looked(found: Object, ref: ObjectRef, home: str) -> Observed:

@@ -156,3 +156,25 @@ def page(resource: Resource, data: bytes) -> Page:
     found = _list(data)
     items = [Object(resource, raw) for raw in found.items or ()]
     return Page(items, found.metadata.resource_version, found.metadata.more)
+
+
+class _Name(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Named(msgspec.Struct, frozen=True):
+    metadata: _Name
+
+
+class _Names(msgspec.Struct, frozen=True):
+    metadata: _ListMetadata
+    items: list[_Named] | None = None
+
+
+_names = msgspec.json.Decoder(_Names).decode
+
+
+def named(data: bytes) -> tuple[list[str], str]:
+    """The names in a page of a list, and the token of the next one. Raises msgspec.DecodeError when it is none."""
+    found = _names(data)
+    return [item.metadata.name for item in found.items or ()], found.metadata.more

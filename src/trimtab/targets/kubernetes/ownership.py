@@ -27,15 +27,18 @@ PLACED = "trimtab.dev/placed"
 OURS = frozenset({INSTALLATION, ENVIRONMENT, APPLICATION, OBJECT, DIGEST, PLACED})
 REPLACE = "trimtab.dev/replace"
 """Annotated as "true": when a field changes that cannot be changed, the object may be removed and made anew."""
+NEVER = "1"
+"""A version that no object has: the first write of a cluster has a later one. An apply that names it makes an object or fails."""
 _NOT_APPLIED = ("status",)
 _NOT_APPLIED_METADATA = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 _KEEPING_OPTIONS = {"argocd.argoproj.io/sync-options": "prune=false", "helm.sh/resource-policy": "keep"}
 
 
-def stamped(manifest: Manifest, owner: Owner, *, namespace: str, placed: bool, uid: str = "") -> Body:
+def stamped(manifest: Manifest, owner: Owner, *, namespace: str, placed: bool, uid: str = "", new: bool = False) -> Body:
     """The body to apply: the Manifest's, without what only a server writes, with whose it is.
 
-    ``namespace`` is where it goes, ``placed``: we chose that. With ``uid`` it is only applied to that very object.
+    ``namespace`` is where it goes, ``placed``: we chose that. With ``uid`` it is only applied to that very object, and as ``new`` only
+    where there is none.
     """
     body = {name: value for name, value in manifest.body.items() if name not in _NOT_APPLIED}
     metadata = {name: value for name, value in (body.get("metadata") or {}).items() if name not in _NOT_APPLIED_METADATA}
@@ -47,6 +50,8 @@ def stamped(manifest: Manifest, owner: Owner, *, namespace: str, placed: bool, u
     metadata["annotations"] = {**_without_ours(metadata.get("annotations")), **annotations}
     if uid:
         metadata["uid"] = uid
+    if new:
+        metadata["resourceVersion"] = NEVER
     body["metadata"] = metadata
     return _plain_secret(body) if (manifest.ref.group, manifest.ref.kind) == ("", "Secret") else body
 

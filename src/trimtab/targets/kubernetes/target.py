@@ -33,7 +33,7 @@ from .cluster import Cluster, connect
 from .connection import Impersonation
 from .errors import Conflict, Invalid, NotFound
 from .foreseeing import Foreseen, Foresight
-from .known import Known
+from .known import Known, describe
 from .objects import Object
 from .ownership import REPLACE
 from .refusals import failed, problem
@@ -138,8 +138,8 @@ class KubernetesTarget:
     async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
         return await locating.locate(self.cluster, manifests)
 
-    async def preview(self, manifests: Sequence[Manifest]) -> Preview:
-        answers = await asyncio.gather(*(self._foresight.foresee(manifest, manifests) for manifest in manifests))
+    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
+        answers = await asyncio.gather(*(self._foresight.foresee(one, manifests, shown=shown) for one in manifests))
         bodies: dict[Identity, Body] = {}
         observed: dict[Identity, Observed | None] = {}
         problems: list[Problem] = []
@@ -254,8 +254,9 @@ class KubernetesTarget:
         return await self._write(step, manifest, resource, "")
 
     async def _write(self, step: Step, manifest: Manifest, resource: Resource, uid: str) -> Object:
+        """Changes the object that has ``uid``, or without one makes it."""
         owner = Owner(self._installation, self.name, step.application)
-        body = self._foresight.body(manifest, resource, owner, uid=uid)
+        body = self._foresight.body(manifest, resource, owner, uid=uid, new=not uid)
         namespace = self.cluster.place(resource, step.ref)
         force = (self.mandate.conflicts or self.settings.conflicts) == "force"
         try:
@@ -266,6 +267,25 @@ class KubernetesTarget:
                 message = f"{step.action} {step.ref}: another object has taken its place; it is looked at anew"
                 raise TransientError(message) from error
             raise
+        except Conflict as error:
+            if uid:
+                raise
+            self._foresight.newcomers.mistaken(resource, namespace)
+            if error.fields:
+                raise
+            found = await self._made(step, resource, namespace, owner)
+            if found is None:
+                raise TransientError(f"{step.action} {step.ref}: it is there already; it is looked at anew") from error
+            return await self._write(step, manifest, resource, found)
+
+    async def _made(self, step: Step, resource: Resource, namespace: str, owner: Owner) -> str | None:
+        """The uid of what an earlier attempt of ours has made; None when it is somebody else's."""
+        async with self._places:
+            try:
+                found = await self._client.get(resource, namespace, step.ref.name)
+            except NotFound:
+                return None
+        return found.uid if describe(found, self.cluster.namespace).owner == owner else None
 
     async def _take_over(self, step: Step, resource: Resource) -> None:
         """Makes the fields of whoever installed it ours, so that those which Git does not have go with the apply."""
