@@ -16,6 +16,7 @@ from typing import Any
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata, RemovalBudget
 from trimtab.core.model.inventory import Entry, Inventory
+from trimtab.core.model.leaving import Leave
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.core.model.observed import Scope
@@ -66,12 +67,13 @@ class World:
         self.application = application
         self.inventory = Inventory(())
 
-    async def plan(self, manifests: Sequence[Manifest], *, adopt: bool = False) -> Plan:
-        """Raises AssertionError with what the target refuses."""
+    async def plan(self, manifests: Sequence[Manifest], *, adopt: bool = False, leave: Leave | None = None) -> Plan:
+        """Raises AssertionError with what the target refuses. ``leave`` is what rules leave of each object."""
+        leaves = {manifest.identity: leave for manifest in manifests} if leave is not None else {}
         refs = {entry.ref.identity: entry.ref for entry in self.inventory.of(self.application).values()}
         refs |= {manifest.identity: manifest.ref for manifest in manifests}
         seen = await self.target.observe(Scope(ENVIRONMENT, tuple(refs.values())))
-        preview = await self.target.preview(manifests, shown=False)
+        preview = await self.target.preview(manifests, leaves, shown=False)
         assert preview.problems == (), [str(problem) for problem in preview.problems]
         return plan(
             Situation(
@@ -83,6 +85,8 @@ class World:
                 inventory=self.inventory,
                 waves={manifest.identity: self.target.wave(manifest) for manifest in manifests},
                 adopt=adopt,
+                leave=leaves,
+                left=preview.left,
                 budget=RemovalBudget(objects=1_000, empty_render="allow"),
             )
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from trimtab.cli.output import BAD, COLOURS, GOOD, WAITING, Out
+from trimtab.cli.output import BAD, COLOURS, GOOD, QUIET, WAITING, Out
 from trimtab.cli.session import DIFFERENT, DONE, FAILED
 from trimtab.core.model.plan import FieldChange
 from trimtab.core.model.text import one_line
-from trimtab.core.model.views import HoldView, PlanView, StepView
+from trimtab.core.model.views import HoldView, LeftView, PlanView, StepView
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "remove": "-", "adopt": "⊕", "handover": "→"}
 VALUE_CHARACTERS_MAX = 120
 CHANGES_SHOWN_MAX = 40
+LEFT_SHOWN_MAX = 20
 
 
 def exit_code(view: PlanView) -> int:
@@ -34,6 +36,7 @@ def tell_plan(out: Out, view: PlanView) -> None:
         tell_step(out, step)
     for hold in view.holds:
         tell_hold(out, hold)
+    tell_left(out, view.left)
     out.line(_summary(view))
     if view.steps or view.holds:
         out.line(f"plan {view.hash}")
@@ -66,6 +69,16 @@ def tell_hold(out: Out, hold: HoldView) -> None:
         out.line(f"      lifted by: trimtab app approve {hold.application} {hold.hash} --environment {hold.environment}")
     else:
         out.line(f"      lifted by: {one_line(hold.lifted_by)}")
+
+
+def tell_left(out: Out, left: Sequence[LeftView]) -> None:
+    for one in left[:LEFT_SHOWN_MAX]:
+        out.parts(
+            ("  left ", QUIET),
+            f"{one.object} {one_line(one.pointer)} in {one.application}@{one.environment}: to {one_line(one.to)}",
+        )
+    if len(left) > LEFT_SHOWN_MAX:
+        out.line(f"  … and {len(left) - LEFT_SHOWN_MAX} more fields are left to others; --output json shows them all")
 
 
 def _summary(view: PlanView) -> str:

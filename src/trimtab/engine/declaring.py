@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from trimtab.core.decide.configuration import ENDINGS, Adapters, read, zero_configuration
+from trimtab.core.decide.ignoring import as_before
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import outside_of
+from trimtab.core.decide.positions import pinned
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
 from trimtab.core.model.config import Chart, Configuration, Environment, Helm, Jsonnet
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError, UserError
@@ -26,6 +28,7 @@ from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Key, Revision
 from trimtab.ports.clock import Clock
 from trimtab.ports.git import Repositories, Tree, TreeEntry
+from trimtab.ports.judge import Judge
 from trimtab.ports.renderer import Rendered, Renderer
 from trimtab.ports.store import Writes
 
@@ -56,6 +59,7 @@ class Declarer:
         *,
         repository: str,
         adapters: Adapters | None,
+        judge: Judge | None = None,
         post: Callable[[Key, Happening], None],
         wake: Callable[[Key], None],
     ) -> None:
@@ -69,6 +73,7 @@ class Declarer:
         self._clock = clock
         self._repository = repository
         self._adapters = adapters
+        self._judge = judge
         self._post = post
         self._wake = wake
         self._wishes: dict[Key, Wish] = {}
@@ -142,10 +147,22 @@ class Declarer:
         elif entry.id == self._configuration_tree:
             return
         else:
-            configuration = _read(tree, self._world.configuration, self._adapters)
+            configuration = await self._examined(_read(tree, self._world.configuration, self._adapters), tree)
         await self._adopt(configuration)
         # Only now: had it not been recorded, it would have to be read again.
         self._configuration_tree = entry.id if entry is not None else None
+
+    async def _examined(self, configuration: Configuration, tree: Tree) -> Configuration:
+        """With what is wrong with the programs in it. A document of which an ignore rule is wrong says what it said before."""
+        found = await self._judge.examine(configuration) if self._judge is not None else ()
+        if not found:
+            return configuration
+        origins = {(origin.file, origin.line): name for name, origin in configuration.origins.items()}
+        wrong = {origins.get((one.file, one.line), "") for one in found if one.field.startswith("spec.ignore")}
+        problems = [pinned(one, tree.read(one.file, bytes_max=CONFIGURATION_FILE_BYTES_MAX)) for one in found if one.file]
+        return as_before(
+            configuration, self._world.configuration, wrong, problems=sorted(problems, key=lambda one: (one.file, one.line))
+        )
 
     async def _adopt(self, configuration: Configuration) -> None:
         """Store it with what is to be told about it, then let it hold."""

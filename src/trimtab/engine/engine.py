@@ -28,6 +28,7 @@ from trimtab.core.model.token import Token
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
+from trimtab.ports.judge import Judge
 from trimtab.ports.renderer import Renderer
 from trimtab.ports.store import Lease, Loaded, Store, Writes
 from trimtab.ports.target import Targets
@@ -69,6 +70,8 @@ class Parts:
     keep_deployments: int = 100
     checks: Callable[[], Awaitable[list[Finding]]] | None = None
     """What `doctor` says about the machine: tools, versions, disk."""
+    judge: Judge | None = None
+    """Runs the expressions and rules of the configuration."""
 
 
 class Engine:
@@ -172,7 +175,7 @@ class Session:
         self.journal = journal
         self.world = _world(parts.installation, loaded)
         self.tokens = _tokens(loaded)
-        self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned)
+        self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned, parts.judge)
         self.workers = Workers(self.world, self.hands, journal, parts.clock, parts.chance, told=self._told)
         self.notes = Notes(parts.repositories, parts.clock)
         self.declarer = Declarer(
@@ -184,6 +187,7 @@ class Session:
             parts.clock,
             repository=parts.repository,
             adapters=parts.adapters,
+            judge=parts.judge,
             post=self.workers.post,
             wake=self.workers.wake,
         )

@@ -12,21 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
-from trimtab.core.model.config import Project
+from trimtab.core.model.config import Ignore, Project
 from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.inventory import Entry
+from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Mandate
-from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Failed, Outcome, Plan, Step
 from trimtab.ports.clock import Clock
+from trimtab.ports.judge import Judge
 from trimtab.ports.store import Writes
 from trimtab.ports.target import Preview, Target, Targets
 
 from .journal import Journal
+from .leaving import Leaving
 from .world import Content, World
 
 STEPS_AT_ONCE_MAX = 16
@@ -42,9 +45,18 @@ def unpinned(_: Key, __: str, problems: tuple[Problem, ...]) -> tuple[Problem, .
 
 
 class Hands:
-    def __init__(self, world: World, targets: Targets, journal: Journal, clock: Clock, pin: Pin = unpinned) -> None:
-        """``pin`` finds the lines of fields that a target has named."""
+    def __init__(
+        self,
+        world: World,
+        targets: Targets,
+        journal: Journal,
+        clock: Clock,
+        pin: Pin = unpinned,
+        judge: Judge | None = None,
+    ) -> None:
+        """``pin`` finds the lines of fields that a target has named; ``judge`` evaluates the expressions of ignore rules."""
         self._pin = pin
+        self._leaving = Leaving(judge)
         self._world = world
         self._targets = targets
         self._journal = journal
@@ -116,19 +128,21 @@ class Hands:
         await self.rebuild(key.environment)
         target = self.target(key.environment, self._world.mandate(key))
         refs = self._refs(key, content)
-        observed, preview = await self._ask(key, content, target, refs)
+        leave = await self._leaving.of(key, content, self._ignore(key))
+        observed, preview = await self._ask(key, content, target, refs, leave)
         if preview.problems:
             return list(preview.problems)
         state = self._world.states.get(key, Reconciliation())
         if state.current is None or state.current.digest != content.digest:
             state = Reconciliation(approved=state.approved)
-        return plan(self._describe(key, content, target, freshest(observed, preview), preview.bodies, state))
+        return plan(self._describe(key, content, target, freshest(observed, preview), preview, leave, state))
 
     async def _situation(
         self, key: Key, content: Content, target: Target, state: Reconciliation, *, shown: bool = False
     ) -> Situation | Stumbled:
         refs = self._refs(key, content)
-        observed, preview = await self._ask(key, content, target, refs, shown=shown)
+        leave = await self._leaving.of(key, content, self._ignore(key))
+        observed, preview = await self._ask(key, content, target, refs, leave, shown=shown)
         if not set(self._refs(key, content)) <= set(refs):
             # Another application has given us something meanwhile. What was not asked about is not known to be gone.
             return await self._situation(key, content, target, state, shown=shown)
@@ -138,10 +152,22 @@ class Hands:
         if refused:
             words = "; ".join(str(problem) for problem in refused[:5])
             return Stumbled(words, transient=False)
-        return self._describe(key, content, target, freshest(observed, preview), preview.bodies, state)
+        return self._describe(key, content, target, freshest(observed, preview), preview, leave, state)
+
+    def _ignore(self, key: Key) -> tuple[Ignore, ...]:
+        environment, found = self._world.environment(key.environment), self._world.application(key)
+        of_environment = environment.spec.ignore if environment is not None else ()
+        return (*of_environment, *(found[0].spec.ignore if found else ()))
 
     async def _ask(
-        self, key: Key, content: Content, target: Target, refs: tuple[ObjectRef, ...], *, shown: bool = True
+        self,
+        key: Key,
+        content: Content,
+        target: Target,
+        refs: tuple[ObjectRef, ...],
+        leave: Mapping[Identity, Leave],
+        *,
+        shown: bool = True,
     ) -> tuple[Mapping[Identity, Observed], Preview]:
         """What is there and what would be stored; what the Project denies is not even asked about."""
         project, found = self._world.project(key), self._world.application(key)
@@ -152,11 +178,11 @@ class Hands:
         try:
             observed = await target.observe(Scope(key.environment, refs))
         except Refused:
-            preview = await target.preview(content.manifests)  # which knows the file and line of what we may not look at
+            preview = await target.preview(content.manifests, leave)  # which knows the file and line of what we may not look at
             if not preview.problems:
                 raise
             return {}, preview
-        return observed, await target.preview(content.manifests, shown=shown)
+        return observed, await target.preview(content.manifests, leave, shown=shown)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -169,7 +195,8 @@ class Hands:
         content: Content,
         target: Target,
         observed: Mapping[Identity, Observed],
-        predicted: Mapping[Identity, Body],
+        preview: Preview,
+        leave: Mapping[Identity, Leave],
         state: Reconciliation,
     ) -> Situation:
         world = self._world
@@ -185,7 +212,7 @@ class Hands:
             key=key,
             installation=world.installation,
             desired=content.manifests,
-            predicted=predicted,
+            predicted=preview.bodies,
             observed=observed,
             inventory=inventory,
             waves={manifest.identity: target.wave(manifest) for manifest in content.manifests},
@@ -195,7 +222,8 @@ class Hands:
             doubts=world.doubts(key.environment),
             budget=environment.spec.removal,
             elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),
-            ignore=(*environment.spec.ignore, *(found[0].spec.ignore if found else ())),
+            leave=leave,
+            left=preview.left,
             adopt=found[0].spec.adopt if found else False,
             approved=state.approved,
             granted=state.granted,

@@ -11,11 +11,14 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
+from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Outcome, Step
+
+NOTHING_LEFT: Mapping[Identity, Leave] = {}
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -35,6 +38,8 @@ class Preview(msgspec.Struct, frozen=True):
     bodies: Mapping[Identity, Body]
     problems: tuple[Problem, ...] = ()
     observed: Mapping[Identity, Observed | None] = {}
+    left: Mapping[Identity, tuple[Left, ...]] = {}
+    """Fields that somebody else has written and that are to be left to them: by ``leave``, or by what the target knows itself."""
 
 
 class Target(Protocol):
@@ -50,9 +55,12 @@ class Target(Protocol):
         """
         ...
 
-    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
-        """Changes nothing. Unless it is ``shown`` to somebody, a target may foresee of an object what it has found out about others
-        that are alike, rather than find it out anew.
+    async def preview(
+        self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
+    ) -> Preview:
+        """Changes nothing. ``leave`` is what the ignore rules leave of them to others; what a writer is, the target says. Unless it is
+        ``shown`` to somebody, a target may foresee of an object what it has found out about others that are alike, rather than find it
+        out anew.
         """
         ...
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
+from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
-from trimtab.ports.target import LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
 from .objects import Objects, Thing, World, spec_of
 
@@ -95,7 +96,9 @@ class FakeTarget:
         await self._before("locate")
         return {one.identity: _location(one, self.environment) for one in manifests}
 
-    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
+    async def preview(
+        self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
+    ) -> Preview:
         await self._before("preview")
         problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
         return Preview({manifest.identity: manifest.body for manifest in manifests}, tuple(problems))

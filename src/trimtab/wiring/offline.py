@@ -30,6 +30,7 @@ from trimtab.core.model.names import Identity, Key, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
 from trimtab.engine.sources import Part, Wish, wish_of
 from trimtab.git.repositories import GitRepositories
@@ -42,6 +43,7 @@ from trimtab.targets.host.target import HostTargets
 
 from .adapters import SETTINGS, ByKind
 from .data import kept
+from .judge import SandboxJudge
 
 CONFIGURATION_DIRECTORY = ".trimtab"
 FILE_BYTES_MAX = 1 << 20
@@ -145,8 +147,14 @@ async def _plan_of(
     if denied:
         problems += (_pinned(problem, tree) for problem in denied)
         return []
+    rules = (*environment.spec.ignore, *(application.spec.ignore if application else ()))
+    judge = SandboxJudge()
+    try:
+        leave = await left_of(one.manifests, rules, judge)
+    finally:
+        await judge.close()
     # First, because a target may learn from it where to look for what is there and nobody's.
-    preview = await target.preview(one.manifests)
+    preview = await target.preview(one.manifests, leave)
     owned = await target.observe(Scope(one.key.environment))
     named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
     problems += (_pinned(problem, tree) for problem in preview.problems)
@@ -163,7 +171,8 @@ async def _plan_of(
         claims=reading.claims(one.key.environment),
         doubts=reading.doubts(one.key.environment),
         budget=environment.spec.removal,
-        ignore=(*environment.spec.ignore, *(application.spec.ignore if application else ())),
+        leave=leave,
+        left=preview.left,
         adopt=application.spec.adopt if application else False,
     )
     return [masked_plan(plan(situation))]

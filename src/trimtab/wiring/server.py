@@ -30,6 +30,7 @@ from trimtab.web.server import serve as serve_web
 from .adapters import SETTINGS, ByKind
 from .checks import machine
 from .data import Claimed, absolute, kept_word, write
+from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
 
 DEFAULT_LISTEN = "127.0.0.1:0"
@@ -135,6 +136,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await targets.start()
         stack.push_async_callback(targets.close)
 
+        judge = SandboxJudge()
+        stack.push_async_callback(judge.close)
+
         engine = Engine(
             Parts(
                 installation=installation,
@@ -150,6 +154,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 chance=chance,
                 poll_seconds=settings.poll_seconds,
                 checks=lambda: machine(data),
+                judge=judge,
             )
         )
         engine.journal.on_event(log_event)

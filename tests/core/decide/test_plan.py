@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
-from trimtab.core.model.config import Ignore, RemovalBudget
+from trimtab.core.model.config import RemovalBudget
+from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Observed
-from trimtab.core.model.plan import Action, Plan
+from trimtab.core.model.plan import Action, LeftField, Plan
 from trimtab.testing.factories import INSTALLATION, entry, inventory, manifest, observed, seen
 
 WEB, DB, OLD = manifest("Process", "web", replicas=2), manifest("Process", "db"), manifest("Process", "old")
@@ -98,14 +99,25 @@ def test_what_belongs_to_others_is_left_alone_even_when_adoption_is_declared() -
 
 def test_an_ignored_field_is_no_difference_and_is_written_as_it_is() -> None:
     """What somebody else sets stays theirs, also when another field has to be written."""
-    ignore = (Ignore(["/spec/replicas"]),)
+    leave = {WEB.identity: Leave(("/spec/replicas",))}
     there = (observed(WEB, replicas=9),)
-    assert plan(situation(WEB, there=there, owned=[entry(WEB)], ignore=ignore)).empty
+    assert plan(situation(WEB, there=there, owned=[entry(WEB)], leave=leave)).empty
     changed = manifest("Process", "web", replicas=2, image="v2")
-    (step,) = plan(situation(changed, there=there, owned=[entry(WEB)], ignore=ignore)).steps
+    (step,) = plan(situation(changed, there=there, owned=[entry(WEB)], leave=leave)).steps
     assert [change.path for change in step.changes] == ["/spec/image"]
     assert step.manifest is not None
     assert step.manifest.body["spec"] == {"replicas": 9, "image": "v2"}
+    assert step.manifest.digest == changed.digest  # what Git says is what was applied, whatever others have set
+
+
+def test_what_is_left_to_others_is_no_part_of_the_hash_and_is_told() -> None:
+    """A plan that was approved holds while others go on setting their fields; it names each field of Git that is theirs."""
+    changed = manifest("Process", "web", replicas=2, image="v2")
+    left = {WEB.identity: (Left("/spec/replicas", "the autoscaler"),)}
+    made = [plan(situation(changed, there=(observed(WEB, replicas=count),), owned=[entry(WEB)], left=left)) for count in (5, 9)]
+    assert made[0].hash == made[1].hash
+    assert made[0].left == (LeftField(WEB.ref, "/spec/replicas", "the autoscaler"),)
+    assert made[0].steps[0].left == ("/spec/replicas",)
 
 
 # --- several applications ---------------------------------------------------------------------------------------------------

@@ -1,73 +1,70 @@
 """Which fields differ between what is there and what the target would store.
 
 Both sides come in the shape that one target defines (`Observed.body`, `Preview.bodies`), so a plain comparison of JSON values is
-the truth. Ignored pointers are left out of the comparison, and carried over from what is there when the object is written.
+the truth. Ignored fields are left out of the comparison, and carried over from what is there when the object is written.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from trimtab.core.model.config import Ignore
 from trimtab.core.model.manifest import Body, canonical
-from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
+
+from .pointers import ABSENT, drop, escape, get, places, put
 
 CHANGES_MAX = 1_000
 """More than this many fields of one object are not listed; the first ones stand for all."""
 
 
-class _Absent:
-    pass
-
-
-_ABSENT = _Absent()
-
-
 def changes(observed: Body | None, predicted: Body | None, ignored: Sequence[str] = ()) -> tuple[FieldChange, ...]:
     """The fields to change to get from ``observed`` to ``predicted`` (None: the object is not there), by RFC 6901 pointer."""
-    if observed is not None and predicted is not None and canonical(observed) == canonical(predicted):
-        return ()  # nearly every look ends here, so it is made cheap
-    found = []
-    for change in _differ("", observed if observed is not None else _ABSENT, predicted if predicted is not None else _ABSENT):
-        if not any(_covers(pointer, change.path) for pointer in ignored):
-            found.append(change)
-        if len(found) == CHANGES_MAX:
-            break
-    return tuple(found)
+    if observed is not None and predicted is not None:
+        if canonical(observed) == canonical(predicted):
+            return ()  # nearly every look ends here, so it is made cheap
+        predicted = as_observed(predicted, observed, ignored)
+    old, new = (ABSENT if body is None else body for body in (observed, predicted))
+    return tuple(itertools.islice(_differ("", old, new), CHANGES_MAX))
 
 
-def ignored_pointers(rules: Iterable[Ignore], ref: ObjectRef) -> tuple[str, ...]:
-    """The pointers of every rule that speaks of ``ref``."""
-    return tuple(
-        pointer
-        for rule in rules
-        if rule.group in ("", ref.group) and rule.kind in ("", ref.kind) and rule.name in ("", ref.name)
-        for pointer in rule.pointers
-    )
-
-
-def carry_over(body: Body, observed: Body, pointers: Iterable[str]) -> Body:
+def carry_over(body: Body, observed: Body, patterns: Iterable[str]) -> Body:
     """``body`` with the ignored fields as they are in ``observed``, so that writing the object does not overwrite them."""
     result: Any = body
-    for pointer in pointers:
-        value = _get(observed, _parts(pointer))
-        if not isinstance(value, _Absent):
-            result = _put(result, _parts(pointer), value)
+    for place in places(patterns, observed):
+        result = put(result, place, get(observed, place), at=observed)
+    return result  # type: ignore[no-any-return]
+
+
+def as_observed(body: Body, observed: Body, patterns: Iterable[str]) -> Body:
+    """As `carry_over`, and without the ignored fields that ``observed`` does not have."""
+    patterns = tuple(patterns)
+    result: Any = carry_over(body, observed, patterns)
+    for place in reversed(places(patterns, result)):
+        if get(observed, place) is ABSENT:
+            result = drop(result, place, beside=observed)
+    return result  # type: ignore[no-any-return]
+
+
+def without(body: Body, patterns: Iterable[str]) -> Body:
+    """``body`` without the ignored fields."""
+    result: Any = body
+    for place in reversed(places(patterns, body)):
+        result = drop(result, place)
     return result  # type: ignore[no-any-return]
 
 
 def _differ(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
-            yield from _differ(f"{path}/{_escape(name)}", old.get(name, _ABSENT), new.get(name, _ABSENT))
+            yield from _differ(f"{path}/{escape(name)}", old.get(name, ABSENT), new.get(name, ABSENT))
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):
             yield from _differ(
                 f"{path}/{index}",
-                old[index] if index < len(old) else _ABSENT,
-                new[index] if index < len(new) else _ABSENT,
+                old[index] if index < len(old) else ABSENT,
+                new[index] if index < len(new) else ABSENT,
             )
     elif not _equal(old, new):
         yield FieldChange(path, _shown(old), _shown(new))
@@ -83,40 +80,4 @@ def _number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> Any:
-    return None if isinstance(value, _Absent) else value
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _parts(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
-def _covers(pointer: str, path: str) -> bool:
-    return path == pointer or path.startswith(pointer + "/")
-
-
-def _get(value: Any, parts: list[str]) -> Any:
-    for part in parts:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return _ABSENT
-    return value
-
-
-def _put(value: Any, parts: list[str], new: Any) -> Any:
-    if not parts:
-        return new
-    head, rest = parts[0], parts[1:]
-    if isinstance(value, list) and head.isdigit() and int(head) < len(value):
-        copy = list(value)
-        copy[int(head)] = _put(value[int(head)], rest, new)
-        return copy
-    if isinstance(value, dict):
-        return {**value, head: _put(value.get(head, {}), rest, new)}
-    return value
+    return None if value is ABSENT else value

@@ -30,15 +30,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from trimtab.core.model.config import Ignore, RemovalBudget
+from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.inventory import Entry, Inventory
+from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import KEEP_ANNOTATIONS, Body, Manifest, digest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner
-from trimtab.core.model.plan import Action, Hold, Plan, Step
+from trimtab.core.model.plan import Action, Hold, LeftField, Plan, Step
 
 from .budget import held_because
-from .diff import carry_over, changes, ignored_pointers
+from .diff import carry_over, changes, without
+from .pointers import places, shown
 
 ABSENT = "absent"
 
@@ -62,7 +64,8 @@ class Situation:
     environment want an object, now or at a Revision that waits, and whether this one does at its newest; ``contenders`` which of all
     want it at their newest, where several do or did. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
-    then (None: they agreed until now). ``elsewhere`` is what other applications of the environment remove at the same Revision.
+    then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
+    found to be theirs. ``elsewhere`` is what other applications of the environment remove at the same Revision.
     """
 
     key: Key
@@ -81,12 +84,18 @@ class Situation:
     removed: frozenset[Identity] = frozenset()
     owned: int | None = None
     elsewhere: Elsewhere = Elsewhere()
-    ignore: tuple[Ignore, ...] = ()
+    leave: Mapping[Identity, Leave] = field(default_factory=dict)
+    left: Mapping[Identity, tuple[Left, ...]] = field(default_factory=dict)
     adopt: bool = False
     approved: frozenset[str] = frozenset()
 
     def wave(self, manifest: Manifest) -> int:
         return self.waves.get(manifest.identity, manifest.wave)
+
+    def ignored(self, manifest: Manifest) -> tuple[str, ...]:
+        """Patterns of the fields that are left to others."""
+        rules, found = self.leave.get(manifest.identity, Leave()), self.left.get(manifest.identity, ())
+        return (*rules.pointers, *(left.pointer for left in found))
 
     @property
     def owner(self) -> Owner:
@@ -111,7 +120,7 @@ def plan(situation: Situation) -> Plan:
         holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in asking]
         removals = [step for step in removals if step not in asking]
     steps += removals
-    made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds))
+    made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation))
     return _lift(made) if made.hash in situation.approved else made
 
 
@@ -179,11 +188,12 @@ def _recorded(entry: Entry | None, observed: Observed, application: str) -> bool
 
 
 def _step(situation: Situation, action: Action, manifest: Manifest, observed: Observed | None) -> Step:
-    ignored = ignored_pointers(situation.ignore, manifest.ref)
+    ignored = situation.ignored(manifest)
     before = observed.body if observed is not None else None
     after = situation.predicted.get(manifest.identity, manifest.body)
     if before is not None and ignored:
-        manifest = msgspec.structs.replace(manifest, body=carry_over(manifest.body, before, ignored))
+        body = carry_over(manifest.body, before, ignored)
+        manifest = msgspec.structs.replace(manifest, body=body, declared=manifest.digest)
     return Step(
         action=action,
         ref=manifest.ref,
@@ -193,8 +203,25 @@ def _step(situation: Situation, action: Action, manifest: Manifest, observed: Ob
         changes=changes(before, after, ignored),
         manifest=manifest,
         uid=observed.uid if observed is not None else "",
-        presupposes=digest([observed.uid, observed.body]) if observed is not None else ABSENT,
+        presupposes=digest([observed.uid, without(observed.body, ignored)]) if observed is not None else ABSENT,
+        left=ignored,
     )
+
+
+def _left(situation: Situation) -> tuple[LeftField, ...]:
+    """What Git names and is left to others; of the rules only what is there."""
+    return tuple(
+        LeftField(manifest.ref, pointer, to)
+        for manifest in situation.desired
+        for pointer, to in [
+            *((shown(place), "others, by an ignore rule") for place in places(_rules_of(situation, manifest), manifest.body)),
+            *((left.pointer, left.to) for left in situation.left.get(manifest.identity, ())),
+        ]
+    )
+
+
+def _rules_of(situation: Situation, manifest: Manifest) -> tuple[str, ...]:
+    return situation.leave.get(manifest.identity, Leave()).pointers
 
 
 def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
@@ -265,6 +292,5 @@ def _doubt(situation: Situation, removals: list[Step]) -> str:
 
 def _lift(made: Plan) -> Plan:
     lifted = tuple(hold.step for hold in made.holds if hold.approvable and hold.step is not None)
-    return Plan(
-        made.application, made.environment, made.steps + lifted, tuple(hold for hold in made.holds if not hold.approvable)
-    )
+    rest = tuple(hold for hold in made.holds if not hold.approvable)
+    return Plan(made.application, made.environment, made.steps + lifted, rest, made.left)

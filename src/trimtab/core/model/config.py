@@ -29,7 +29,7 @@ NAME_OR_NOT_PATTERN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
 SHARE_PATTERN = r"^(100|[1-9][0-9]?)%$"
 
 RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
-Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer.")]
+Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer, with `*` and `[name=web]` as parts.")]
 
 Share = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=SHARE_PATTERN)]
 """How many, as a number or as a share of all."""
@@ -121,7 +121,27 @@ class Source(_Strict, frozen=True):
 class Ignore(_Strict, frozen=True):
     """Fields that somebody else may set: they are neither drift nor overwritten."""
 
-    pointers: Annotated[list[Pointer], Meta(min_length=1, description="The fields, as RFC 6901 pointers.")]
+    pointers: Annotated[
+        list[Pointer],
+        Meta(
+            description="The fields, as RFC 6901 pointers; a part may hold `*` (any text; alone, each item of a list) or be "
+            "`[name=web]` (the items of a list whose name is web)."
+        ),
+    ] = []
+    writers: Annotated[
+        list[str],
+        Meta(
+            description="Fields that these have written are left to them, by shell globs. What a writer is, the target says: a field "
+            "manager on Kubernetes; the host has none."
+        ),
+    ] = []
+    when: Annotated[
+        str,
+        Meta(
+            description="A CEL expression over `object`, the manifest as it stands in Git; the rule counts for objects of which it "
+            'is true. "" is all of them.'
+        ),
+    ] = ""
     group: Annotated[str, Meta(description='API group of the objects; "" is every group.')] = ""
     kind: Annotated[str, Meta(description='Kind of the objects; "" is every kind.')] = ""
     name: Annotated[str, Meta(description='Name of the object; "" is every name.')] = ""

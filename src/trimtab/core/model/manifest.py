@@ -42,6 +42,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     file: str = ""
     line: int = 0
     content: tuple[Content, ...] = ()
+    declared: str = ""
+    """The digest of what Git says, where ``body`` has been amended by what is left to others."""
 
     @property
     def identity(self) -> Identity:
@@ -71,7 +73,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def digest(self) -> str:
         """``sha256:…`` over the canonical form: body and content ids, not the place it was written at."""
-        return digest([self.body, sorted((c.path, c.id) for c in self.content)])
+        return self.declared or digest([self.body, sorted((c.path, c.id) for c in self.content)])
 
 
 def canonical(value: object) -> bytes:

@@ -40,7 +40,8 @@ class Step(msgspec.Struct, frozen=True):
     """One act on one object. ``manifest`` is None exactly for a removal.
 
     ``uid`` is the uid that the object had when the plan was made ("" where it was not there): a removal is only carried out
-    on that very object. ``presupposes`` is a digest of what was observed.
+    on that very object. ``presupposes`` is a digest of what was observed. ``left`` are patterns of the fields that are left to others:
+    where somebody else has written them, they are not written.
     """
 
     action: Action
@@ -52,6 +53,7 @@ class Step(msgspec.Struct, frozen=True):
     manifest: Manifest | None = None
     uid: str = ""
     presupposes: str = ""
+    left: tuple[str, ...] = ()
 
 
 class Hold(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,13 +69,22 @@ class Hold(msgspec.Struct, frozen=True, rename="camel"):
     step: Step | None = None
 
 
+class LeftField(msgspec.Struct, frozen=True):
+    """A field that Git names and that is left to somebody: ``to`` says whom."""
+
+    object: ObjectRef
+    pointer: str
+    to: str
+
+
 class Plan(msgspec.Struct, frozen=True, dict=True):
-    """What would be done for one Application in one Environment, in order."""
+    """What would be done for one Application in one Environment, in order. ``left`` is told, and no part of the hash."""
 
     application: str
     environment: str
     steps: tuple[Step, ...] = ()
     holds: tuple[Hold, ...] = ()
+    left: tuple[LeftField, ...] = ()
 
     @property
     def empty(self) -> bool:

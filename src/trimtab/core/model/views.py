@@ -81,6 +81,16 @@ class HoldView(_View, frozen=True):
     hash: str = ""
 
 
+class LeftView(_View, frozen=True):
+    """A field that Git names and that is left to somebody else: neither drift nor overwritten."""
+
+    object: ObjectRef
+    application: str
+    environment: str
+    pointer: str
+    to: str
+
+
 class PlanView(_View, frozen=True):
     """`trimtab plan`, `trimtab app plan`. ``hash`` covers all plans in it; ``plans`` gives each one's own hash by ``app@environment``."""
 
@@ -89,6 +99,7 @@ class PlanView(_View, frozen=True):
     holds: list[HoldView]
     errors: list[ProblemView]
     plans: dict[str, str] = {}
+    left: list[LeftView] = []
 
     @classmethod
     def of(cls, plans: list[Plan], errors: list[Problem], *, combined: str) -> PlanView:
@@ -113,6 +124,11 @@ class PlanView(_View, frozen=True):
             ],
             errors=[ProblemView.of(problem) for problem in errors],
             plans={f"{plan.application}@{plan.environment}": plan.hash for plan in plans},
+            left=[
+                LeftView(left.object, plan.application, plan.environment, left.pointer, left.to)
+                for plan in plans
+                for left in plan.left
+            ],
         )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, UserError
 from trimtab.core.model.health import Health
+from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
@@ -25,7 +26,7 @@ from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Contents
-from trimtab.ports.target import LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
 from . import health
 from .fileobjects import FileObjects
@@ -187,7 +188,9 @@ class HostTarget:
         """This machine has no namespaces."""
         return {one.identity: Location() for one in manifests}
 
-    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
+    async def preview(
+        self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
+    ) -> Preview:
         """The normal form of each, and what is wrong with the others."""
         bodies: dict[Identity, Body] = {}
         problems: list[Problem] = []

@@ -19,6 +19,7 @@ from .client import Client
 from .connection import Connection
 from .discovery import UnknownKind
 from .errors import Forbidden, NotFound
+from .judging import Judging
 from .known import Kind, Known
 from .lent import Lent
 from .ownership import selector
@@ -54,6 +55,7 @@ class Cluster:
     client: Client
     clock: Clock
     told: Callable[[Key], None]
+    judging: Judging | None = None
     kinds: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE_MAX))
@@ -159,7 +161,8 @@ class Cluster:
         return Selector(namespace=within, labels=selector(self.installation, self.environment))
 
     def _kind(self, resource: Resource, within: str) -> Kind:
-        return Kind(self.client, resource, self._select(within), self.clock, self._moved, home=self.namespace)
+        select = self._select(within)
+        return Kind(self.client, resource, select, self.clock, self._moved, home=self.namespace, judging=self.judging)
 
     async def close(self) -> None:
         await asyncio.gather(*(kind.close() for kind in self.kinds.values()))

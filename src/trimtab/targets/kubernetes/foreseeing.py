@@ -16,16 +16,18 @@ from typing import Any
 import msgspec
 
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.observed import Observed, Owner
 from trimtab.ports.clock import Clock
 
-from . import adoption, fields, locating, refusals
+from . import adoption, fields, leaving, locating, refusals
 from .client import MANAGER, Client
 from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
+from .leaving import Beside
 from .newcomers import Newcomers
 from .objects import Object
 from .ownership import REPLACE, stamped
@@ -58,16 +60,20 @@ _TYPED = frozenset(
 )
 """Groups of which every field has a schema."""
 
-_Seen = tuple[str, str, str]
+_Seen = tuple[str, str, str, tuple[str, ...]]
+NOTHING = Leave()
 
 
 class Foreseen(msgspec.Struct, frozen=True):
-    """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is). ``taken``: the server would take it."""
+    """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is). ``taken``: the server would take it.
+    ``left`` is left to others.
+    """
 
     body: Body
     there: Observed | None = None
     asked: bool = True
     taken: bool = False
+    left: tuple[Left, ...] = ()
 
 
 class Foresight:
@@ -80,9 +86,18 @@ class Foresight:
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
         self.newcomers = Newcomers(cluster.client, clock)
 
-    async def foresee(self, manifest: Manifest, beside: Sequence[Manifest], *, shown: bool) -> Foreseen | list[Problem]:
-        """``beside`` are all Manifests of the same preview: what they make need not be there yet. ``shown``: a person will look at
-        it, so everything that is new or changed is asked about. Raises TransientError.
+    async def foresee(
+        self,
+        manifest: Manifest,
+        beside: Sequence[Manifest],
+        leave: Leave = NOTHING,
+        scaled: Beside = frozenset(),
+        *,
+        shown: bool,
+    ) -> Foreseen | list[Problem]:
+        """``beside`` are all Manifests of the same preview: what they make need not be there yet. ``leave`` is what rules leave of it to
+        others, ``scaled`` what the autoscalers in Git scale. ``shown``: a person will look at it, so everything that is new or changed is
+        asked about. Raises TransientError.
         """
         resource = await self._cluster.resource(manifest.ref)
         if resource is None:
@@ -97,9 +112,12 @@ class Foresight:
             if known is None:
                 asking = self._ask(manifest, resource, beside)
                 return await asking if shown else await self._follow(manifest, resource, asking)
-            if self._unchanged(known, manifest, resource):
-                return Foreseen(unchanged(known), asked=False)
-            return self._answered(known, manifest) or await self._ask(manifest, resource, beside, known)
+            left = leaving.left(manifest, known.others, leave, scaled)
+            wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), known.others)
+            if self._unchanged(known, wanted, resource, gone):
+                return Foreseen(unchanged(known), asked=False, left=left)
+            found = self._answered(known, wanted, gone) or await self._ask(wanted, resource, beside, known, gone)
+            return msgspec.structs.replace(found, left=left) if isinstance(found, Foreseen) else found
         except Outside as error:
             return [problem(manifest, error.field, error.words, error.remedy)]
         except (Invalid, Forbidden) as error:
@@ -121,10 +139,10 @@ class Foresight:
             asking.close()
         return answer
 
-    def applied(self, manifest: Manifest, known: Known, resource: Resource) -> None:
-        """``known`` is what came of applying ``manifest``."""
+    def applied(self, manifest: Manifest, known: Known, resource: Resource, gone: tuple[str, ...] = ()) -> None:
+        """``known`` is what came of applying ``manifest``, out of which ``gone`` was cut."""
         if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
-            self._verify(manifest.identity, known)
+            self._verify(manifest.identity, known, gone)
 
     def body(self, manifest: Manifest, resource: Resource, owner: Owner, *, uid: str = "", new: bool = False) -> Body:
         """What to apply, to the object with ``uid``, or to none when it has to be ``new``."""
@@ -132,26 +150,26 @@ class Foresight:
         namespace = self._cluster.place(resource, manifest.ref)
         return stamped(manifest, owner, namespace=namespace, placed=placed, uid=uid, new=new)
 
-    def _unchanged(self, known: Known, manifest: Manifest, resource: Resource) -> bool:
+    def _unchanged(self, known: Known, manifest: Manifest, resource: Resource, gone: tuple[str, ...]) -> bool:
         owner = known.owner
         if owner is None or known.deleting or known.digest != manifest.digest or owner.installation != self._cluster.installation:
             return False
         seen, due = self._verified.get(manifest.identity, (None, 0.0))
-        if seen == _seen(known):
+        if seen == _seen(known, gone):
             return due > self._clock.monotonic()
         whole = resource.group in _TYPED
         if not fields.covers(known.managed, self.body(manifest, resource, owner), whole=whole):
             return False
-        self._verify(manifest.identity, known)
+        self._verify(manifest.identity, known, gone)
         return True
 
-    def _verify(self, identity: Identity, known: Known) -> None:
+    def _verify(self, identity: Identity, known: Known, gone: tuple[str, ...]) -> None:
         spread = 0.5 + zlib.crc32(known.uid.encode()) / 2**32
-        self._verified[identity] = (_seen(known), self._clock.monotonic() + FULL_CHECK_SECONDS * spread)
+        self._verified[identity] = (_seen(known, gone), self._clock.monotonic() + FULL_CHECK_SECONDS * spread)
 
-    def _answered(self, known: Known, manifest: Manifest) -> Foreseen | None:
+    def _answered(self, known: Known, manifest: Manifest, gone: tuple[str, ...]) -> Foreseen | None:
         seen, digest, due, answer = self._answers.get(manifest.identity, (None, "", 0.0, None))
-        same = seen == (known.uid, known.edition, known.fingerprint) and digest == manifest.digest
+        same = seen == (known.uid, known.edition, known.fingerprint, gone) and digest == manifest.digest
         if answer is None or not same or due <= self._clock.monotonic():
             return None
         if answer.there is None:
@@ -160,7 +178,12 @@ class Foresight:
         return msgspec.structs.replace(answer, there=msgspec.structs.replace(answer.there, status=status))
 
     async def _ask(
-        self, manifest: Manifest, resource: Resource, beside: Sequence[Manifest], known: Known | None = None
+        self,
+        manifest: Manifest,
+        resource: Resource,
+        beside: Sequence[Manifest],
+        known: Known | None = None,
+        gone: tuple[str, ...] = (),
     ) -> Foreseen | list[Problem]:
         namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
         try:
@@ -175,9 +198,9 @@ class Foresight:
         observed = looked(there, manifest.ref, self._cluster.namespace)
         answer = Foreseen(foreseen, observed)
         if known is not None and known.version == describe(there, self._cluster.namespace).version:
-            self._keep(manifest, known, answer)
+            self._keep(manifest, known, answer, gone)
             if answer.body == observed.body and fields.tree(entry) == fields.tree(known.managed):
-                self._verify(manifest.identity, known)
+                self._verify(manifest.identity, known, gone)
         return answer
 
     async def _both(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None, bytes]:
@@ -217,12 +240,12 @@ class Foresight:
         except NotFound:
             return None
 
-    def _keep(self, manifest: Manifest, known: Known, answer: Foreseen) -> None:
+    def _keep(self, manifest: Manifest, known: Known, answer: Foreseen, gone: tuple[str, ...]) -> None:
         same = answer.there is not None and answer.body == answer.there.body
         if same:  # then there is nothing to tell, as long as nobody writes
             answer = Foreseen(unchanged(known), asked=False)
         seconds = FULL_CHECK_SECONDS if same else ANSWER_SECONDS_MAX
-        seen = (known.uid, known.edition, known.fingerprint)
+        seen = (known.uid, known.edition, known.fingerprint, gone)
         self._answers[manifest.identity] = (seen, manifest.digest, self._clock.monotonic() + seconds, answer)
         self._answers.move_to_end(manifest.identity)
         while len(self._answers) > ANSWERS_MAX:
@@ -244,8 +267,8 @@ def looked(found: Object, ref: ObjectRef, home: str) -> Observed:
     return msgspec.structs.replace(observed(known, ref), body=shaped(found.body()))
 
 
-def _seen(known: Known) -> _Seen:
-    return known.uid, known.digest, known.fingerprint
+def _seen(known: Known, gone: tuple[str, ...]) -> _Seen:
+    return known.uid, known.digest, known.fingerprint, gone
 
 
 def _ours(found: Object, home: str) -> bool:

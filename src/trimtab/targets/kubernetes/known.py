@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -23,7 +23,9 @@ from trimtab.ports.clock import Clock
 from . import fields, health
 from .client import MANAGER, Client
 from .errors import ApiError
-from .objects import Object
+from .judging import Judging
+from .leaving import STATUS, Other
+from .objects import Manager, Object
 from .ownership import DIGEST, PLACED, itself, keeps, owner_of
 from .requests import Selector
 from .resources import Resource
@@ -40,6 +42,7 @@ class Known(msgspec.Struct, frozen=True):
     """One object of ours. ``ref`` has the namespace that Git gave it. ``managed`` are the bytes of our entry (b"": there is none).
 
     ``edition`` changes with every write that is not one of its status. ``kept``: an annotation says that it is not to be removed.
+    ``others`` is who else has written fields of it.
     """
 
     ref: ObjectRef
@@ -54,6 +57,7 @@ class Known(msgspec.Struct, frozen=True):
     version: int = 0
     edition: str = ""
     kept: bool = False
+    others: tuple[Other, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -72,10 +76,12 @@ class Kind:
         moved: Callable[[Known | None, Known | None], None],
         *,
         home: str,
+        judging: Judging | None = None,
     ) -> None:
-        """``home`` is the namespace of objects that name none."""
+        """``home`` is the namespace of objects that name none; ``judging`` knows the users' rules of health."""
         self.resource = resource
         self._home = home
+        self._judging = judging
         self._reflector = client.watch(resource, select)
         self._clock = clock
         self._moved = moved
@@ -114,7 +120,7 @@ class Kind:
 
     def put(self, found: Object) -> Known:
         """What an answer to a request of ours has told, before the watch does."""
-        known = describe(found, self._home)
+        known = self._described(found)
         before = self._objects.get((found.namespace, found.name))
         # What the watch has been past already and does not show has been deleted since.
         if known.version > (self._heard_version if before is None else before.version):
@@ -159,6 +165,8 @@ class Kind:
                 gone = self._objects.get((event.namespace, event.name))
                 if gone is not None and gone.uid == event.uid:
                     del self._objects[event.namespace, event.name]
+                    if self._judging is not None:
+                        self._judging.forget(gone.uid)
                     self._moved(gone, None)
             case _:
                 assert event.object is not None
@@ -167,15 +175,32 @@ class Kind:
                 self._heard_version = max(self._heard_version, version)
                 if before is not None and (version < before.version or version == before.version > 0):
                     return  # of before the answer that we have had already, or the very same: most of what we write comes back so
-                after = describe(event.object, self._home)
+                after = self._described(event.object)
                 self._objects[event.namespace, event.name] = after
                 if before != after:
                     self._moved(before, after)
 
+    def _described(self, found: Object) -> Known:
+        known = describe(found, self._home)
+        return known if self._judging is None else self._judging.judged(found, known, self._judged)
+
+    def _judged(self, known: Known, judged: Health) -> None:
+        """What a rule says of ``known``, if that is still what is there."""
+        place = (known.namespace, known.ref.name)
+        now = self._objects.get(place)
+        if (
+            now is None
+            or (now.uid, now.version, now.edition) != (known.uid, known.version, known.edition)
+            or now.health == judged
+        ):
+            return
+        self._objects[place] = msgspec.structs.replace(now, health=judged)
+        self._moved(now, self._objects[place])
+
 
 def describe(found: Object, home: str) -> Known:
     """What is kept of an object."""
-    annotations, resource = found.annotations, found.resource
+    annotations, resource, managers = found.annotations, found.resource, found.managers()
     placed = annotations.get(PLACED) == "default" and found.namespace == home
     ref = ObjectRef(resource.api_version, resource.kind, "" if placed else found.namespace, found.name)
     return Known(
@@ -184,13 +209,14 @@ def describe(found: Object, home: str) -> Known:
         uid=found.uid,
         owner=owner_of(itself(resource.group, resource.kind, found.namespace, found.name), found.labels, annotations),
         digest=annotations.get(DIGEST, ""),
-        managed=managed(found),
+        managed=_of_ours(managers),
         health=health.assess(found.body()),
         deleting=found.deleting,
         finalizers=tuple(found.metadata.finalizers or ()),
         version=version_of(found),
         edition=_edition(found),
         kept=keeps(annotations),
+        others=_of_others(managers),
     )
 
 
@@ -209,7 +235,20 @@ def _edition(found: Object) -> str:
 
 def managed(found: Object) -> bytes:
     """Our entry of ``managedFields``."""
-    for manager in found.managers():
-        if manager.manager == MANAGER and manager.operation == "Apply" and not manager.subresource:
-            return bytes(manager.fields)
-    return b""
+    return _of_ours(found.managers())
+
+
+def _of_ours(managers: Sequence[Manager]) -> bytes:
+    return next((bytes(one.fields) for one in managers if _ours(one)), b"")
+
+
+def _of_others(managers: Sequence[Manager]) -> tuple[Other, ...]:
+    return tuple(
+        Other(one.manager, one.subresource, b"" if one.subresource == STATUS else bytes(one.fields))
+        for one in managers
+        if not _ours(one)
+    )
+
+
+def _ours(entry: Manager) -> bool:
+    return entry.manager == MANAGER and entry.operation == "Apply" and not entry.subresource

@@ -1,20 +1,16 @@
 """Users' own rules of health: for a kind, CEL expressions or a Lua script as Argo CD takes them.
 
-Rules come from Git, so they are somebody else's programs: they run in one child process (`sandbox.py`) that is started with the
-first object that a rule is for, and killed and replaced when a rule takes longer than it may. A rule that has been killed
-several times is not run again until the rules change. Neither language is imported here; without its package a rule is an
-error that says what to install, and everything else goes on.
+Rules come from Git, so they are somebody else's programs: they run in one child process (`plumbing/sandbox.py`) that is started with
+the first object that a rule is for, and killed and replaced when a rule takes longer than it may. A rule that has been killed
+several times is not run again until the rules change. One that is wrong in itself is set aside, and the tables judge in its place.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sys
+import itertools
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -22,63 +18,15 @@ from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
 from trimtab.core.model.manifest import Body
 from trimtab.core.model.text import one_line
+from trimtab.plumbing.sandbox import Answer, Request, Sandbox, Stopped, Unanswered
 
-from .health import deletion
+from . import health
+from .settings import CelRule, UserRule
 
-SANDBOX = Path(__file__).with_name("sandbox.py")
-ISOLATED = ("-I",)
-"""Options of the interpreter: no variables of the environment, no directory of ours on its path."""
 RULE_SECONDS = 1.0
-START_SECONDS = 20.0
-WALL_FACTOR = 5
-"""The process ends itself by its processor time; so many times that on the clock, and it is ended from here."""
 STRIKES_MAX = 3
-FRAME_BYTES_MAX = 64 * 1024 * 1024
-SOURCE_CHARACTERS_MAX = 64 * 1024
-PACKAGES = {"lua": "lupa", "cel": "common-expression-language"}
+_GIVEN_UP = f"was stopped {STRIKES_MAX} times because it took too long, and is not run again until it changes"
 STATUSES = {status.value: status for status in HealthStatus}
-
-
-class CelRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Expressions over `metadata`, `spec`, `status`, `data`, `kind`, `apiVersion` and `object`, each true or false.
-
-    Asked in the order degraded, suspended, progressing, healthy; the first that is true decides, and none means progressing.
-    ``message`` gives the text for people.
-    """
-
-    healthy: str
-    degraded: str = ""
-    suspended: str = ""
-    progressing: str = ""
-    message: str = ""
-
-
-class UserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``group`` and ``kind`` may hold `*`; ``group`` is "" for the core group. Exactly one of ``cel`` and ``lua`` is there.
-
-    ``lua`` is a script that reads the global `obj` and returns a table with `status` (Healthy, Progressing, Degraded, Suspended,
-    Missing, Unknown) and `message`: https://argo-cd.readthedocs.io/en/stable/operator-manual/health/#custom-health-checks
-    """
-
-    group: str
-    kind: str
-    cel: CelRule | None = None
-    lua: str = ""
-
-    @property
-    def language(self) -> Literal["cel", "lua"]:
-        return "lua" if self.cel is None else "cel"
-
-    @property
-    def name(self) -> str:
-        return f"{self.group}/{self.kind}" if self.group else self.kind
-
-    def problem(self) -> str:
-        """What is wrong with its form; "" when nothing is."""
-        if (self.cel is None) == (not self.lua):
-            return "says neither or both of `cel` and `lua`"
-        size = len(self.lua) if self.cel is None else sum(len(each) for each in msgspec.structs.astuple(self.cel))
-        return f"is longer than {SOURCE_CHARACTERS_MAX} characters" if size > SOURCE_CHARACTERS_MAX else ""
 
 
 class Rules:
@@ -88,67 +36,94 @@ class Rules:
     """
 
     def __init__(self, rules: Sequence[UserRule] = (), *, rule_seconds: float = RULE_SECONDS) -> None:
-        self._rules = tuple(rule for rule in rules if not rule.problem())
-        self._wrong = tuple(rule for rule in rules if rule.problem())
+        self._rules = tuple(rules)
+        self._aside = {rule: wrong for rule in rules if (wrong := rule.problem())}
         self._strikes = dict.fromkeys(self._rules, 0)
-        self._seconds = rule_seconds
-        self._child = _Child(sorted({rule.language for rule in self._rules}), rule_seconds)
+        self._sandbox = Sandbox(sorted({rule.language for rule in self._rules}), rule_seconds)
 
     def match(self, obj: Body) -> UserRule | None:
         """The rule that an object is judged by; None where it is the tables' to judge."""
-        if not self._rules:
-            return None
         version, kind = obj.get("apiVersion"), obj.get("kind")
-        if not isinstance(version, str) or not isinstance(kind, str):
+        if not self._rules or not isinstance(version, str) or not isinstance(kind, str):
             return None
-        group = version.rpartition("/")[0]
+        return self.of(version.rpartition("/")[0], kind)
+
+    def of(self, group: str, kind: str) -> UserRule | None:
+        """The rule for objects of a kind."""
         return next((rule for rule in self._rules if fnmatchcase(group, rule.group) and fnmatchcase(kind, rule.kind)), None)
 
     async def assess(self, obj: Body) -> Health | None:
-        """Health by the user's rule; None when there is none, or when its script returns no status. Never raises for a bad rule:
+        """As `assess_all`, for one."""
+        return (await self.assess_all([obj]))[0]
+
+    async def assess_all(self, objects: Sequence[Body]) -> list[Health | None]:
+        """Health by the user's rules; None where there is none, or when its script returns no status. Never raises for a bad rule:
         that is unknown health, with the reason. An object that is being deleted is on its way, whatever a rule says.
         """
-        rule = self.match(obj)
-        if rule is None:
-            return None
-        if (going := deletion(obj)) is not None:
-            return going
-        if self._strikes[rule] >= STRIKES_MAX:
-            return _unknown(
-                rule, f"was stopped {STRIKES_MAX} times because it took too long, and is not run again until it changes"
-            )
-        try:
-            found = await self._child.ask(_request(rule, obj))
-        except _Unasked as unasked:
-            self._strikes[rule] += isinstance(unasked, _Stopped)
-            return _unknown(rule, str(unasked))
-        return _health(rule, found)
+        found: list[Health | None] = []
+        asked: list[tuple[int, UserRule]] = []
+        for number, obj in enumerate(objects):
+            rule = self.match(obj)
+            found.append(self._without_asking(rule, obj) if rule is not None else None)
+            if rule is not None and found[-1] is None:
+                asked.append((number, rule))
+        answers = await self._ask([(rule, objects[number]) for number, rule in asked])
+        for (number, rule), answer in zip(asked, answers, strict=True):
+            found[number] = _unknown(rule, str(answer)) if isinstance(answer, Unanswered) else _health(rule, answer)
+        return found
 
     async def check(self) -> tuple[Problem, ...]:
-        """What is wrong with the rules themselves, found by running each on an empty object."""
-        problems = [_problem(rule, rule.problem()) for rule in self._wrong]
-        for rule in self._rules:
-            try:
-                found = await self._child.ask(_request(rule, {}))
-            except _Unasked as unasked:
-                problems.append(_problem(rule, str(unasked)))
-                continue
-            # A script may well stumble over an object without anything in it; what counts is that it is a script.
-            wrong = found.get("wrong", "")
-            if wrong and (rule.language == "cel" or "attempt to" not in wrong):
-                problems.append(_problem(rule, wrong))
-        return tuple(problems)
+        """What is wrong with the rules themselves, found by running each on an empty object. What is no program is set aside from then on."""
+        sound = [rule for rule in self._rules if rule not in self._aside]
+        stopped = {}
+        for rule, answer in zip(sound, await self._ask([(rule, {}) for rule in sound]), strict=True):
+            if isinstance(answer, Stopped):
+                stopped[rule] = str(answer)  # of the objects that it is for it says nothing, and they are not called well
+            elif wrong := _wrong(rule, answer):
+                self._aside[rule] = wrong
+        found = self._aside | stopped
+        return tuple(_problem(number, rule, found[rule]) for number, rule in enumerate(self._rules) if rule in found)
 
     async def close(self) -> None:
-        await self._child.end()
+        await self._sandbox.end()
+
+    async def _ask(self, asked: Sequence[tuple[UserRule, Body]]) -> list[Answer | Unanswered]:
+        """An answer to each. A rule that keeps being stopped is asked no more, so that it does not hold up the others."""
+        answers: list[Answer | Unanswered] = []
+        while len(answers) < len(asked):
+            rule, _ = asked[len(answers)]
+            if self._strikes[rule] >= STRIKES_MAX:
+                answers.append(Unanswered(_GIVEN_UP))
+                continue
+            some = list(itertools.takewhile(lambda one: self._strikes[one[0]] < STRIKES_MAX, asked[len(answers) :]))
+            found = await self._sandbox.ask([_request(*one) for one in some])
+            self._strikes[some[len(found) - 1][0]] += isinstance(found[-1], Stopped)
+            answers += found
+        return answers
+
+    def _without_asking(self, rule: UserRule, obj: Body) -> Health | None:
+        if (going := health.deletion(obj)) is not None:
+            return going
+        if rule in self._aside:
+            return _by_table(rule, self._aside[rule], obj)
+        return None
 
 
-def _request(rule: UserRule, obj: Body) -> dict[str, Any]:
-    body = msgspec.to_builtins(rule.cel) if rule.cel is not None else rule.lua
+def _request(rule: UserRule, obj: Body) -> Request:
+    body: Any = msgspec.to_builtins(rule.cel) if rule.cel is not None else rule.lua
     return {"language": rule.language, "rule": body, "object": obj}
 
 
-def _health(rule: UserRule, found: dict[str, Any]) -> Health | None:
+def _wrong(rule: UserRule, answer: Answer | Unanswered) -> str:
+    """Why a rule is no use, by its answer about nothing; "" when it is."""
+    if isinstance(answer, Unanswered):
+        return str(answer)
+    wrong = str(answer.get("wrong", ""))
+    # A script may well stumble over an object without anything in it; what counts is that it is a script.
+    return "" if rule.language == "lua" and "attempt to" in wrong else wrong
+
+
+def _health(rule: UserRule, found: Answer) -> Health | None:
     if wrong := found.get("wrong"):
         return _unknown(rule, f"failed: {wrong}")
     word, message = str(found.get("status", "")), one_line(str(found.get("message", "")))
@@ -166,104 +141,19 @@ def _unknown(rule: UserRule, message: str) -> Health:
     return Health(HealthStatus.UNKNOWN, one_line(f"the health rule of {rule.name} {message}"))
 
 
-def _problem(rule: UserRule, message: str) -> Problem:
+def _by_table(rule: UserRule, wrong: str, obj: Body) -> Health:
+    judged = health.assess(obj)
+    said = f"{judged.message}; " if judged.message else ""
+    message = one_line(f"{said}judged without the health rule of {rule.name}, which {wrong}")
+    return Health(judged.status, message, judged.object, judged.last_log_line)
+
+
+def _problem(number: int, rule: UserRule, message: str) -> Problem:
     return Problem(
-        one_line(f"the health rule of {rule.name} {message}"), field="health", remedy="Correct the rule or take it out"
+        one_line(f"the health rule of {rule.name} {message}"),
+        field=f"spec.target.health[{number}]",
+        remedy="Correct the rule or take it out; until then objects of this kind are judged without it",
     )
 
 
-class _Unasked(Exception):  # noqa: N818 - turned into unknown health at once
-    """No answer, through no fault of the rule: a language is not installed, an object cannot be passed on."""
-
-
-class _Stopped(_Unasked):
-    """No answer: it took too long, or too much memory, and its process has been replaced."""
-
-
-class _Child:
-    """The process that rules run in. One request at a time; a process that does not answer is killed and replaced."""
-
-    def __init__(self, languages: Sequence[str], seconds: float) -> None:
-        self._languages = languages
-        self._seconds = seconds
-        self._process: asyncio.subprocess.Process | None = None
-        self._missing: frozenset[str] = frozenset()
-        self._lock = asyncio.Lock()
-
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Raises _Unasked."""
-        data = _encoded(request)
-        async with self._lock:
-            try:
-                process = await self._running()
-                if request["language"] not in self._missing:
-                    return await self._exchange(process, data)
-            except BaseException:  # cancelled in between, its answer would be taken for that to the next request
-                await self._kill()
-                raise
-        raise _Unasked(f"needs a package that is not installed: install {PACKAGES[request['language']]}")
-
-    async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
-        await self._kill()
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *ISOLATED, str(SANDBOX), str(self._seconds), *self._languages),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                hello = await _receive(self._process)
-        except (TimeoutError, EOFError, msgspec.DecodeError) as error:
-            raise _Unasked("could not be run: its process did not start") from error
-        self._missing = frozenset(hello.get("missing", ()))
-        return self._process
-
-    async def _exchange(self, process: asyncio.subprocess.Process, data: bytes) -> dict[str, Any]:
-        assert process.stdin is not None
-        try:
-            async with asyncio.timeout(self._seconds * WALL_FACTOR):
-                process.stdin.write(len(data).to_bytes(4, "big") + data)
-                await process.stdin.drain()
-                return await _receive(process)
-        except TimeoutError:
-            raise _Stopped(f"took longer than {self._seconds:g} s and was stopped") from None
-        except (EOFError, ConnectionError, msgspec.DecodeError) as error:
-            raise _Stopped(f"took longer than {self._seconds:g} s or too much memory, and was stopped") from error
-
-    async def end(self) -> None:
-        async with self._lock:
-            await self._kill()
-
-    async def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if process.stdin is not None:
-            process.stdin.close()
-        await asyncio.shield(process.wait())
-
-
-def _encoded(request: dict[str, Any]) -> bytes:
-    try:
-        data = msgspec.json.encode(request)
-    except (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, RecursionError) as error:
-        raise _Unasked(f"cannot be asked about this object: {error}") from error
-    if len(data) > FRAME_BYTES_MAX:
-        raise _Unasked(f"cannot be asked about an object of {len(data)} bytes")
-    return data
-
-
-async def _receive(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    assert process.stdout is not None
-    length = int.from_bytes(await process.stdout.readexactly(4), "big")
-    if length > FRAME_BYTES_MAX:
-        raise EOFError
-    return msgspec.json.decode(await process.stdout.readexactly(length), type=dict[str, Any])
+__all__ = ["RULE_SECONDS", "STRIKES_MAX", "CelRule", "Rules", "UserRule"]

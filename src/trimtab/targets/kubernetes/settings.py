@@ -7,6 +7,52 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+SOURCE_CHARACTERS_MAX = 64 * 1024
+RULES_MAX = 200
+
+
+class CelRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Expressions over `metadata`, `spec`, `status`, `data`, `kind`, `apiVersion` and `object`, each true or false.
+
+    Asked in the order degraded, suspended, progressing, healthy; the first that is true decides, and none means progressing.
+    """
+
+    healthy: Annotated[str, Meta(description="When the object is well.")]
+    degraded: Annotated[str, Meta(description="When it does not come right by itself.")] = ""
+    suspended: Annotated[str, Meta(description="When somebody has halted it on purpose.")] = ""
+    progressing: Annotated[str, Meta(description="When it is on its way.")] = ""
+    message: Annotated[str, Meta(description="Gives the text for people, unless all is well.")] = ""
+
+
+class UserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the health of objects of a kind is told. Exactly one of `cel` and `lua` is there."""
+
+    group: Annotated[str, Meta(description='API group; "" is the core group, `*` stands for any text.')]
+    kind: Annotated[str, Meta(description="Kind; `*` stands for any text.")]
+    cel: Annotated[CelRule | None, Meta(description="The rule as CEL expressions.")] = None
+    lua: Annotated[
+        str,
+        Meta(
+            description="The rule as a Lua script as Argo CD takes it: it reads the global `obj` and returns a table with `status` "
+            "(Healthy, Progressing, Degraded, Suspended, Missing, Unknown) and `message`."
+        ),
+    ] = ""
+
+    @property
+    def language(self) -> Literal["cel", "lua"]:
+        return "lua" if self.cel is None else "cel"
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}/{self.kind}" if self.group else self.kind
+
+    def problem(self) -> str:
+        """What is wrong with its form; "" when nothing is."""
+        if (self.cel is None) == (not self.lua):
+            return "says neither or both of `cel` and `lua`"
+        size = len(self.lua) if self.cel is None else sum(len(each) for each in msgspec.structs.astuple(self.cel))
+        return f"is longer than {SOURCE_CHARACTERS_MAX} characters" if size > SOURCE_CHARACTERS_MAX else ""
+
 
 class KubeconfigSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A kubeconfig that a cluster keeps of another one."""
@@ -51,3 +97,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     propagation: Annotated[
         Literal["foreground", "background"], Meta(description="Whether a removal waits for what an object owns.")
     ] = "background"
+    health: Annotated[
+        list[UserRule],
+        Meta(max_length=RULES_MAX, description="Rules of health of your own; the first that fits an object decides."),
+    ] = []

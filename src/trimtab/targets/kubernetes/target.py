@@ -17,6 +17,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.health import Health
+from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
@@ -24,21 +25,23 @@ from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
 from trimtab.core.model.text import one_line, printable
 from trimtab.ports.clock import Chance, Clock
-from trimtab.ports.target import LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
-from . import adoption, foreseeing, locating, order
+from . import adoption, foreseeing, leaving, locating, order
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
 from .connection import Impersonation
 from .errors import Conflict, Invalid, NotFound
 from .foreseeing import Foreseen, Foresight
+from .judging import WAITING, Judging
 from .known import Known, describe
 from .objects import Object
 from .ownership import REPLACE
 from .refusals import failed, problem
 from .requests import Propagation, Selector
 from .resources import Resource
+from .rules import Rules
 from .settings import KubernetesSettings
 
 REQUESTS_AT_ONCE_MAX = 16
@@ -86,7 +89,8 @@ class KubernetesTarget:
     def __init__(self, name: str, settings: KubernetesSettings, installation: str, clock: Clock, client: Client) -> None:
         self.name, self.settings = name, settings
         self.mandate = OWN
-        self.cluster = Cluster(installation, name, settings, client, clock, self._tell)
+        self.judging = Judging(Rules(settings.health)) if settings.health else None
+        self.cluster = Cluster(installation, name, settings, client, clock, self._tell, self.judging)
         self._client = client
         self._installation = installation
         self._clock = clock
@@ -114,6 +118,8 @@ class KubernetesTarget:
 
     async def close(self) -> None:
         await self._causes.close()
+        if self.judging is not None:
+            await self.judging.close()
         await self.cluster.close()
 
     def _tell(self, key: Key) -> None:
@@ -138,8 +144,17 @@ class KubernetesTarget:
     async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
         return await locating.locate(self.cluster, manifests)
 
-    async def preview(self, manifests: Sequence[Manifest], *, shown: bool = True) -> Preview:
-        answers = await asyncio.gather(*(self._foresight.foresee(one, manifests, shown=shown) for one in manifests))
+    async def preview(
+        self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
+    ) -> Preview:
+        scaled = leaving.autoscaled(manifests)
+        answers = await asyncio.gather(
+            *(
+                self._foresight.foresee(one, manifests, leave.get(one.identity, foreseeing.NOTHING), scaled, shown=shown)
+                for one in manifests
+            )
+        )
+        left: dict[Identity, tuple[Left, ...]] = {}
         bodies: dict[Identity, Body] = {}
         observed: dict[Identity, Observed | None] = {}
         problems: list[Problem] = []
@@ -148,19 +163,25 @@ class KubernetesTarget:
                 problems += answer
                 continue
             bodies[manifest.identity] = answer.body
+            if answer.left:
+                left[manifest.identity] = answer.left
             if answer.asked:
-                observed[manifest.identity] = answer.there
-        return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed)
+                observed[manifest.identity] = await self._judged(answer.there)
+        return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left)
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         assert step.manifest is not None, "a step to apply has a manifest"
         try:
             resource = await self._served(step.ref)
-            kind = await self.cluster.kind(resource, self.cluster.place(resource, step.ref))
-            applied = await self._apply(step, step.manifest, resource)
+            place = self.cluster.place(resource, step.ref)
+            kind = await self.cluster.kind(resource, place)
+            known = kind.get(place, step.ref.name)
+            # What somebody else owns by now and is left to them is not sent: it could only be older than theirs.
+            wanted, gone = leaving.cut(step.manifest, step.left, known.others if known is not None else ())
+            applied = await self._apply(step, wanted, resource)
         except TrimtabError as error:
             return failed(step, error)
-        self._foresight.applied(step.manifest, kind.put(applied), resource)
+        self._foresight.applied(wanted, kind.put(applied), resource, gone)
         return Applied(step.ref, applied.uid)
 
     async def remove(self, step: Step) -> Outcome:
@@ -214,6 +235,14 @@ class KubernetesTarget:
 
     def _observed(self, known: Known, ref: ObjectRef) -> Observed:
         return foreseeing.observed(msgspec.structs.replace(known, health=self._causes.health(known)), ref)
+
+    async def _judged(self, there: Observed | None) -> Observed | None:
+        """What was read just now, with the health that its rule gave it when the watch told of it."""
+        if there is None or self.judging is None or not self.judging.concerns(there.ref.group, there.ref.kind):
+            return there
+        known = await self._known(there.ref)
+        judged = known.health if known is not None and known.uid == there.uid else WAITING
+        return msgspec.structs.replace(there, status={**there.status, "health": msgspec.to_builtins(judged)})
 
     def _ours(self, known: Known) -> bool:
         return known.owner is not None and known.owner.installation == self._installation

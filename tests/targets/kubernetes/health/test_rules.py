@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
+from trimtab.plumbing import sandbox
 from trimtab.targets.kubernetes import rules as module
 from trimtab.targets.kubernetes.rules import CelRule, Rules, UserRule
 
@@ -172,16 +173,38 @@ async def test_the_check_names_each_rule_that_is_wrong(make: Make) -> None:
         UserRule("example.test", "Neither"),
         lua("-" * 70_000, kind="Long"),
     )
-    problems = [problem.message for problem in await rules.check()]
-    assert [message.split(" ")[4] for message in problems] == [
-        *("example.test/Neither", "example.test/Long", "example.test/Broken", "example.test/Typo", "example.test/Syntax")
+    problems = await rules.check()
+    assert [problem.message.split(" ")[4].partition("/")[2] for problem in problems] == [
+        *("Broken", "Typo", "Syntax", "Neither", "Long")
     ]
+    assert [problem.field for problem in problems] == [f"spec.target.health[{number}]" for number in (1, 2, 3, 5, 6)]
+
+
+async def test_a_rule_that_is_wrong_in_itself_leaves_it_to_the_tables_and_says_so(make: Make) -> None:
+    rules = make(lua("return {", kind="*"))
+    await rules.check()
+    found = await rules.assess({**widget(status={"conditions": [{"type": "Ready", "status": "False", "message": "no disk"}]})})
+    assert found is not None
+    assert found.status == HealthStatus.PROGRESSING
+    assert "no disk" in found.message
+    assert "judged without the health rule of example.test/*, which" in found.message
+
+
+async def test_many_objects_are_asked_about_together_and_a_rule_that_hangs_costs_only_its_own(make: Make) -> None:
+    """The process dies three times of the one rule and answers for all the others, in order."""
+    rules = make(lua(BACKTRACKS, kind="Bad"), lua("return {status = obj.status.word}"), seconds=0.2)
+    words = ["Healthy", "Degraded", "Suspended"] * 20
+    objects = [{**widget(status={"word": word}), "kind": "Bad" if at % 6 == 1 else "Widget"} for at, word in enumerate(words)]
+    found = await rules.assess_all(objects)
+    for at, (word, one) in enumerate(zip(words, found, strict=True)):
+        assert one is not None
+        assert one.status == ("unknown" if at % 6 == 1 else word.lower())
 
 
 async def test_without_its_package_a_rule_says_what_to_install_as_often_as_it_is_asked(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ISOLATED", ("-I", "-S"))  # an interpreter without site-packages
+    monkeypatch.setattr(sandbox, "ISOLATED", ("-I", "-S"))  # an interpreter without site-packages
     rules = make(lua(ARGO), cel(kind="Gadget", healthy="true"))
     for _ in range(module.STRIKES_MAX + 1):
         found = await rules.assess(widget())

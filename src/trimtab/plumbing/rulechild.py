@@ -1,6 +1,6 @@
-"""The process in which users' health rules run; it can be killed at any moment, and that is its point.
+"""The process in which users' rules run; it can be killed at any moment, and that is its point.
 
-Started by `rules.py` as a script of its own, with the standard library, lupa and cel only. On standard input come requests, on
+Started by `sandbox.py` as a script of its own, with the standard library, lupa and cel only. On standard input come requests, on
 standard output go answers, each a JSON document after its length (four bytes, big endian). A Lua script gets a runtime of its own
 with a bound on memory and on instructions and with nothing in reach but values; what neither bound stops (a pattern that
 backtracks) is ended by an alarm on its processor time, which nobody catches, and by the parent. Reading past the end of input ends it.
@@ -140,9 +140,24 @@ def _message(rule: dict[str, str], names: dict[str, Any]) -> str:
     return ""
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """One request: ``language``, ``rule`` (script, or expressions by status), ``object``."""
+def when(expression: str, obj: dict[str, Any]) -> dict[str, Any]:
+    """Whether an expression is true of an object; one about a field that is not there is not."""
     try:
+        found = _program(expression).execute({"object": obj})
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        if "ndefined variable" in str(error):
+            raise Wrong(f"`{expression}`: {error}; it can name `object` alone") from None
+        return {"true": False}
+    if not isinstance(found, bool):
+        raise Wrong(f"`{expression}` gives neither true nor false")
+    return {"true": found}
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """One request: ``language``, ``rule`` (a script, expressions by status, or one expression), ``object``."""
+    try:
+        if isinstance(request["rule"], str) and request["language"] == "cel":
+            return when(request["rule"], request["object"])
         if request["language"] == "lua":
             return lua(request["rule"], request["object"])
         return cel_rule(request["rule"], request["object"])
