@@ -222,4 +222,15 @@ async def test_it_says_where_an_object_would_be(target: Target, factory: Factory
     assert await look(target, wanted.ref) is None
 
 
+async def test_what_is_checked_is_told_as_findings_and_changes_nothing(target: Target, factory: Factory) -> None:
+    """Each has a state that people know, and what is failed has a remedy."""
+    wanted = factory("one")
+    for found in await target.check([wanted.ref]):
+        assert found.check
+        assert found.message
+        assert found.state in ("ok", "warning", "failed")
+        assert found.remedy or found.state != "failed"
+    assert await look(target, wanted.ref) is None
+
+
 __all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]

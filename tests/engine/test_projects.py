@@ -7,6 +7,7 @@ import asyncio
 from trimtab.core.model.config import Metadata, Project, ProjectSpec
 from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.names import Key
+from trimtab.engine.queries import Queries
 from trimtab.testing.factories import app, environment, manifest
 from trimtab.testing.stage import Stage, on_stage
 
@@ -105,6 +106,23 @@ def test_an_application_acts_in_the_name_of_its_project_to_its_end() -> None:
             ("apply", web.ref, Mandate("team")),
             ("remove", web.ref, Mandate("team")),
         ]
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_the_doctor_asks_each_environment_in_every_name_that_is_acted_in_there() -> None:
+    """Trimtab's own always, and each account about the objects that it acts on."""
+
+    async def story(stage: Stage) -> None:
+        web, own = manifest("Process", "web"), [manifest("Process", "own"), manifest("Process", "more")]
+        team = project(account="team")
+        stage.commit(environment(), team, app("shop", project="team"), app("ours"), shop=[web], ours=own)
+        engine, task = stage.start()
+        await asyncio.sleep(90)
+        found = {one.check: one.message for one in (await Queries(engine).doctor()).findings}
+        assert found["environment host: rights"] == "2 objects"
+        assert found["environment host: rights of team"] == "1 objects"
         await stage.stop(task)
 
     on_stage(story)

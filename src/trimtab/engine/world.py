@@ -26,9 +26,9 @@ from trimtab.core.model.config import (
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
 from trimtab.core.model.inventory import Inventory
-from trimtab.core.model.mandate import Mandate
+from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Manifest, digest
-from trimtab.core.model.names import Identity, Key, Revision
+from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.plan import Plan
 
 NOTHING = digest([])
@@ -150,6 +150,17 @@ class World:
         if application is None:
             return Mandate(self.kept_accounts.get(key.application, ""))
         return limits.mandate(application, self.project(key))
+
+    def in_use(self, environment: str) -> dict[Mandate, tuple[ObjectRef, ...]]:
+        """What is wanted or owned in an Environment, by whose account it is acted on; Trimtab's own is always among them."""
+        found: dict[Mandate, dict[ObjectRef, None]] = {OWN: {}}
+        applications = {key.application for key in self.states if key.environment == environment}
+        for name in sorted(applications | self.inventories[environment].applications()):
+            key = Key(environment, name)
+            wanted = [one.ref for content in self.contents.get(key, {}).values() for one in content.manifests]
+            owned = [entry.ref for entry in self.inventories[environment].of(name).values()]
+            found.setdefault(Mandate(self.mandate(key).account), {}).update(dict.fromkeys([*wanted, *owned]))
+        return {mandate: tuple(refs) for mandate, refs in found.items()}
 
     def accounts(self, configuration: Configuration) -> dict[str, str]:
         """Of every Application that has an account of its own, is declared in ``configuration`` or owns something."""

@@ -17,6 +17,7 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Outcome, Step
+from trimtab.core.model.views import Finding
 
 NOTHING_LEFT: Mapping[Identity, Leave] = {}
 
@@ -83,6 +84,12 @@ class Target(Protocol):
     async def capabilities(self) -> tuple[str, ...]:
         """What can be done here, sorted, for renderers whose result depends on it; what the words mean is between the two. The same
         answer for as long as nothing has changed, and from memory: it is asked for often.
+        """
+        ...
+
+    async def check(self, refs: Sequence[ObjectRef]) -> list[Finding]:
+        """For `doctor`: how this place is reached, and what is missing for objects like ``refs``. ``check`` of each is a word or two. Asks
+        anew, and changes nothing.
         """
         ...
 

@@ -25,6 +25,7 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.core.model.views import Finding
 from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
 from .objects import Objects, Thing, World, spec_of
@@ -139,6 +140,11 @@ class FakeTarget:
     async def capabilities(self) -> tuple[str, ...]:
         await self._before("capabilities")
         return self.abilities
+
+    async def check(self, refs: Sequence[ObjectRef]) -> list[Finding]:
+        await self._before("check")
+        account = self._mandate.account
+        return [Finding(f"rights of {account}" if account else "rights", "ok", f"{len(refs)} objects")]
 
     def wave(self, manifest: Manifest) -> int:
         return manifest.wave

@@ -1,7 +1,7 @@
 """Settings in, a running server out: the only place that knows every adapter."""
 
 from .down import down
-from .offline import offline_plan, offline_render
+from .offline import offline_doctor, offline_plan, offline_render
 from .server import Settings, running, serve
 
-__all__ = ["Settings", "down", "offline_plan", "offline_render", "running", "serve"]
+__all__ = ["Settings", "down", "offline_doctor", "offline_plan", "offline_render", "running", "serve"]

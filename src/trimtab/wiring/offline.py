@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import mandate
@@ -22,14 +24,15 @@ from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.decide.positions import pinned
 from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata
-from trimtab.core.model.errors import Problem, TrimtabError, UserError
+from trimtab.core.model.errors import Problem, Refused, TrimtabError, UserError
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.limits import DEFAULT
+from trimtab.core.model.mandate import Mandate
 from trimtab.core.model.manifest import Manifest
-from trimtab.core.model.names import Identity, Key, Revision
+from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
-from trimtab.core.model.views import ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.core.model.views import DoctorView, Finding, ManifestView, PlanView, ProblemView, RenderView, combined_hash
 from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
 from trimtab.engine.sources import Part, Wish, wish_of
@@ -80,6 +83,17 @@ class Reading:
         failed = [one.key for one in self.renderings if one.problems and one.key.environment == environment]
         return tuple(f"application {key.application} fails to render" for key in failed)
 
+    def in_use(self, environment: str) -> dict[str, tuple[ObjectRef, ...]]:
+        """The objects that Applications want in an Environment, by the account that would act on them; "" is always among them."""
+        found: dict[str, list[ObjectRef]] = {"": []}
+        for one in self.renderings:
+            if one.key.environment == environment:
+                application = self.configuration.applications.get(one.key.application)
+                project = self.configuration.projects.get(application.spec.project) if application else None
+                account = mandate(application, project).account
+                found.setdefault(account, []).extend(manifest.ref for manifest in one.manifests)
+        return {account: tuple(refs) for account, refs in found.items()}
+
     @property
     def problems(self) -> list[Problem]:
         return [*self.configuration.problems, *(problem for one in self.renderings for problem in one.problems)]
@@ -99,6 +113,35 @@ def offline_plan(path: str, environment: str = "", data: str = "") -> PlanView:
     return asyncio.run(_plan(Path(path), environment, Path(data).expanduser().resolve() if data else None))
 
 
+def offline_doctor(path: str, environment: str = "", data: str = "") -> DoctorView:
+    """Whether the targets of PATH can be worked on: all of them, or that of ``environment``."""
+    return asyncio.run(_doctor(Path(path), environment, Path(data).expanduser().resolve() if data else None))
+
+
+async def _doctor(path: Path, environment: str, data: Path | None) -> DoctorView:
+    findings: list[Finding] = []
+    async with _snapshot(path) as (tree, inside, scratch, repositories):
+        place = data or scratch / "empty"
+        async with _targets(place, kept(place / "installation") or "none", repositories) as targets:
+            reading = await _reading(tree, inside, environment, scratch, None)
+            for name in sorted({one.key.environment for one in reading.renderings} | ({environment} if environment else set())):
+                findings += await _examine(name, reading, targets)
+    wrong = [Finding("configuration", "failed", str(problem), problem.remedy) for problem in reading.problems]
+    return DoctorView([*wrong, *findings])
+
+
+async def _examine(environment: str, reading: Reading, targets: Targets) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        for account, refs in reading.in_use(environment).items():
+            target = targets.get(environment, _environment(reading.configuration, environment), Mandate(account))
+            found += await target.check(refs)
+    except TrimtabError as error:
+        return [Finding(f"environment {environment}", "failed", error.message, error.remedy)]
+    answers = Finding(f"environment {environment}", "ok", "answers")
+    return [answers, *(msgspec.structs.replace(one, check=f"environment {environment}: {one.check}") for one in found)]
+
+
 async def _read(path: Path, environment: str) -> Reading:
     async with _snapshot(path) as (tree, inside, scratch, _):
         return await _reading(tree, inside, environment, scratch, None)
@@ -114,7 +157,10 @@ async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
             problems = reading.problems
             for one in reading.renderings:
                 if not one.problems:
-                    plans += await _plan_of(one, reading, targets, installation, problems, tree)
+                    try:
+                        plans += await _plan_of(one, reading, targets, installation, problems, tree)
+                    except (UserError, Refused) as error:  # which the next one need not share
+                        problems += error.problems
     return PlanView.of(plans, problems, combined=combined_hash(plans))
 
 

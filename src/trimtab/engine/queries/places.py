@@ -94,7 +94,8 @@ class PlaceQueries(Reader):
                 remedy,
             )
         )
-        findings += [await self._doctor_target(session, row.name) for row in (await self.environments()).environments]
+        for row in (await self.environments()).environments:
+            findings += await self._doctor_target(session, row.name)
         unwell = [str(key) for key, state in sorted(session.world.states.items()) if state.health.status not in WELL]
         findings.append(
             Finding(
@@ -114,12 +115,16 @@ class PlaceQueries(Reader):
             "Look at disk space and permissions" if problem else "",
         )
 
-    async def _doctor_target(self, session: Session, name: str) -> Finding:
+    async def _doctor_target(self, session: Session, name: str) -> list[Finding]:
         try:
             observed = await session.hands.target(name).observe(Scope(name))
+            found = [Finding(f"environment {name}", "ok", f"answers; {len(observed)} objects are ours")]
+            for mandate, refs in session.world.in_use(name).items():
+                checked = await session.hands.target(name, mandate).check(refs)
+                found += [msgspec.structs.replace(one, check=f"environment {name}: {one.check}") for one in checked]
         except TrimtabError as error:
-            return Finding(f"environment {name}", "failed", error.message, error.remedy)
-        return Finding(f"environment {name}", "ok", f"answers; {len(observed)} objects are ours")
+            return [Finding(f"environment {name}", "failed", error.message, error.remedy)]
+        return found
 
 
 def _doctor_head(row: RepositoryRow) -> Finding:

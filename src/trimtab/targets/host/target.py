@@ -24,6 +24,7 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Contents
 from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
@@ -258,6 +259,10 @@ class HostTarget:
 
     async def capabilities(self) -> tuple[str, ...]:
         return ()
+
+    async def check(self, refs: Sequence[ObjectRef]) -> list[Finding]:
+        """The machine has been looked at as such, and there are no rights here but those of our own user."""
+        return []
 
     def wave(self, manifest: Manifest) -> int:
         return wave(manifest)

@@ -27,6 +27,7 @@ from trimtab.ports.clock import Chance, Clock
 from . import kubeconfig
 from .client import Client, impersonating
 from .connection import Connection
+from .credentials import Credential
 from .errors import Unauthorized, Unreachable
 from .requests import Request
 from .resources import Resource
@@ -77,6 +78,10 @@ class Lent:
     async def close(self) -> None:
         await asyncio.gather(*(carrier.close() for carrier in self._open))
         await self._holder.close()
+
+    async def credential(self, request: Request) -> tuple[Credential, bool]:
+        async with self._use(request) as lent:
+            return await lent.carrier.credential(request)
 
     async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer:
         """Raises ApiError, and Unreachable for whatever is wrong with the Secret."""

@@ -24,10 +24,11 @@ from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
 from trimtab.core.model.text import one_line, printable
+from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
-from . import adoption, foreseeing, leaving, locating, order
+from . import adoption, checking, foreseeing, leaving, locating, order
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -213,6 +214,11 @@ class KubernetesTarget:
             self._version = (await self.cluster.client.version()).git_version
         versions = await self.cluster.api_versions()
         return tuple(sorted({f"version={self._version}", *(f"api={each}" for each in versions)}))
+
+    async def check(self, refs: Sequence[ObjectRef]) -> list[Finding]:
+        account = self.mandate.account
+        server = [] if account else await checking.check_server(self.cluster, self._clock)
+        return [*server, *await checking.check_rights(self.cluster, self._client, account, refs)]
 
     def wave(self, manifest: Manifest) -> int:
         return order.wave(manifest)

@@ -76,6 +76,7 @@ class Carrier(Protocol):
     def stream(
         self, request: Request, headers: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+    async def credential(self, request: Request) -> tuple[Credential, bool]: ...
     async def close(self) -> None: ...
 
 
@@ -109,6 +110,10 @@ class Transport:
     async def close(self) -> None:
         await self._requests.close()
         await self._streams.close()
+
+    async def credential(self, request: Request) -> tuple[Credential, bool]:
+        """What goes with a request now, and whether it is renewed by itself. Raises Unreachable."""
+        return await self._credential(request), not isinstance(self._credentials, who.Fixed)
 
     async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer, after as many attempts as are safe and fit into ``request.seconds``. Raises ApiError."""
