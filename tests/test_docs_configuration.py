@@ -47,7 +47,6 @@ def _fields(struct: inspect.StructType, prefix: str) -> Iterator[tuple[str, str,
             text = text or str((type_.extra_json_schema or {}).get("description", ""))
             type_ = type_.type
         yield path, _type(type_), _default(field), text.replace("|", "\\|")
-        type_ = _said(type_)
         inner = _bare(type_.item_type) if isinstance(type_, inspect.ListType) else type_
         if isinstance(inner, inspect.StructType):
             yield from _fields(inner, f"{path}[]." if isinstance(type_, inspect.ListType) else f"{path}.")
@@ -59,14 +58,8 @@ def _bare(type_: inspect.Type) -> inspect.Type:
     return type_
 
 
-def _said(type_: inspect.Type) -> inspect.Type:
-    """What may be left out with null, without that."""
-    types = [one for one in type_.types if not isinstance(one, inspect.NoneType)] if isinstance(type_, inspect.UnionType) else []
-    return _bare(types[0]) if len(types) == 1 else type_
-
-
 def _type(type_: inspect.Type) -> str:
-    match _said(_bare(type_)):
+    match _bare(type_):
         case inspect.StructType():
             return "object"
         case inspect.ListType(item_type=item):
@@ -85,17 +78,10 @@ def _type(type_: inspect.Type) -> str:
 def _default(field: inspect.Field) -> str:
     if field.required:
         return "required"
-    if isinstance(_said(_bare(field.type)), inspect.StructType):
-        return ""
     value: Any = field.default if field.default_factory is inspect.NODEFAULT else field.default_factory()
-    return f"`{json.dumps(_brief(to_builtins(value)))}`"
-
-
-def _brief(value: Any) -> Any:
-    """Without the fields that say nothing."""
-    if isinstance(value, list):
-        return [_brief(one) for one in value]
-    return {name: inner for name, inner in value.items() if inner} if isinstance(value, dict) else value
+    if isinstance(_bare(field.type), inspect.StructType):
+        return ""
+    return f"`{json.dumps(to_builtins(value))}`"
 
 
 def _section(title: str) -> str:

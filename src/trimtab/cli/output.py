@@ -25,7 +25,7 @@ COLOURS = {
     **dict.fromkeys(("healthy", "synced", "ok", "create", "adopt"), GOOD),
     **dict.fromkeys(("failed", "degraded", "missing", "remove"), BAD),
     **dict.fromkeys(
-        ("pending", "applying", "progressing", "held", "drifted", "warning", "update", "replace", "handover"), WAITING
+        ("pending", "applying", "progressing", "held", "drifted", "warning", "update", "replace", "handover", "run"), WAITING
     ),
     **dict.fromkeys(("superseded", "reverted", "suspended", "unknown"), QUIET),
 }

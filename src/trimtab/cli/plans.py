@@ -12,7 +12,14 @@ from trimtab.core.model.plan import FieldChange
 from trimtab.core.model.text import one_line
 from trimtab.core.model.views import HoldView, LeftView, PlanView, StepView
 
-SIGNS = {"create": "+", "update": "~", "replace": "±", "remove": "-", "adopt": "⊕", "handover": "→"}
+SIGNS = {"run": "▷", "create": "+", "update": "~", "replace": "±", "remove": "-", "adopt": "⊕", "handover": "→"}
+HOOKS = {
+    "pre": "hook, before the rest",
+    "main": "hook, beside the rest",
+    "post": "hook, after the rest",
+    "failed": "hook, because it failed",
+    "over": "a hook has left it",
+}
 VALUE_CHARACTERS_MAX = 120
 CHANGES_SHOWN_MAX = 40
 LEFT_SHOWN_MAX = 20
@@ -43,8 +50,9 @@ def tell_plan(out: Out, view: PlanView) -> None:
 
 
 def tell_step(out: Out, step: StepView) -> None:
-    out.parts("  ", (f"{SIGNS.get(step.action, '?')} {step.action} {step.object}", COLOURS.get(step.action, "")))
-    if step.action in ("create", "remove"):
+    when = f" ({HOOKS[step.hook]})" if step.hook in HOOKS else ""
+    out.parts("  ", (f"{SIGNS.get(step.action, '?')} {step.action} {step.object}{when}", COLOURS.get(step.action, "")))
+    if step.action in ("create", "remove", "run"):
         return
     for change in step.changes[:CHANGES_SHOWN_MAX]:
         tell_change(out, change)

@@ -226,7 +226,6 @@ class Session:
 
     async def stop(self) -> None:
         await self.follower.stop()
-        await self.declarer.stop()
         await self.workers.stop()
         tasks = list(self._watching.values())
         self._watching.clear()

@@ -10,9 +10,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.core.decide import limits
+from trimtab.core.decide.hooks import Hooked
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.config import Ignore, Project
+from trimtab.core.model.deployment import Phase
 from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import Health, HealthStatus
@@ -28,6 +30,7 @@ from trimtab.ports.judge import Judge
 from trimtab.ports.store import Writes
 from trimtab.ports.target import Preview, Target, Targets
 
+from .hooking import lasting, parted, phases, seen, to_preview
 from .journal import Journal
 from .leaving import Leaving
 from .world import Content, World
@@ -128,13 +131,14 @@ class Hands:
         await self.rebuild(key.environment)
         target = self.target(key.environment, self._world.mandate(key))
         refs = self._refs(key, content)
-        leave = await self._leaving.of(key, content, self._ignore(key))
-        observed, preview = await self._ask(key, content, target, refs, leave)
-        if preview.problems:
-            return list(preview.problems)
         state = self._world.states.get(key, Reconciliation())
         if state.current is None or state.current.digest != content.digest:
-            state = Reconciliation(approved=state.approved)
+            later = state.deployed or state.settled
+            state = Reconciliation(approved=state.approved, deployed=later, occasion="later" if later else "")
+        leave = await self._leaving.of(key, content, self._ignore(key))
+        observed, preview = await self._ask(key, content, target, refs, leave, state)
+        if preview.problems:
+            return list(preview.problems)
         return plan(self._describe(key, content, target, freshest(observed, preview), preview, leave, state))
 
     async def _situation(
@@ -142,7 +146,7 @@ class Hands:
     ) -> Situation | Stumbled:
         refs = self._refs(key, content)
         leave = await self._leaving.of(key, content, self._ignore(key))
-        observed, preview = await self._ask(key, content, target, refs, leave, shown=shown)
+        observed, preview = await self._ask(key, content, target, refs, leave, state, shown=shown)
         if not set(self._refs(key, content)) <= set(refs):
             # Another application has given us something meanwhile. What was not asked about is not known to be gone.
             return await self._situation(key, content, target, state, shown=shown)
@@ -166,6 +170,7 @@ class Hands:
         target: Target,
         refs: tuple[ObjectRef, ...],
         leave: Mapping[Identity, Leave],
+        state: Reconciliation,
         *,
         shown: bool = True,
     ) -> tuple[Mapping[Identity, Observed], Preview]:
@@ -175,14 +180,15 @@ class Hands:
         denied = denied or await denied_by(project, content.manifests, target)
         if denied:
             return {}, Preview({}, tuple(denied))
+        manifests = to_preview(content.manifests, target, state)
         try:
             observed = await target.observe(Scope(key.environment, refs))
         except Refused:
-            preview = await target.preview(content.manifests, leave)  # which knows the file and line of what we may not look at
+            preview = await target.preview(manifests, leave)  # which knows the file and line of what we may not look at
             if not preview.problems:
                 raise
             return {}, preview
-        return observed, await target.preview(content.manifests, leave, shown=shown)
+        return observed, await target.preview(manifests, leave, shown=shown)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -208,14 +214,17 @@ class Hands:
         claims = world.claims(key, identities)
         owners = {one.owner.application for one in observed.values() if one.owner is not None} - {key.application}
         sequence = state.current.sequence if state.current is not None else world.sequence
+        hooks, desired = parted(content.manifests, target)
+        owns = any(one.owner is not None and one.owner.installation == world.installation for one in observed.values())
+        occasion = state.occasion or ("later" if owns or inventory.of(key.application) else "first")
         return Situation(
             key=key,
             installation=world.installation,
-            desired=content.manifests,
+            desired=desired,
             predicted=preview.bodies,
             observed=observed,
             inventory=inventory,
-            waves={manifest.identity: target.wave(manifest) for manifest in content.manifests},
+            waves={manifest.identity: target.wave(manifest) for manifest in desired},
             claims=claims,
             contenders=world.contenders(key, claims),
             suspended=world.suspended(key.environment, owners),
@@ -229,6 +238,11 @@ class Hands:
             granted=state.granted,
             removed=state.removed,
             owned=state.owned,
+            hooks=tuple(Hooked(manifest, hook, phases(hook, state, occasion)) for manifest, hook in hooks),
+            runs=state.runs,
+            failed=state.current is not None and state.current.phase == Phase.FAILED,
+            occasion=occasion,
+            ending=state.undeclared,
         )
 
     def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
@@ -236,19 +250,23 @@ class Hands:
         held = {hold.object.identity for hold in made.holds if hold.object is not None}
         health = {
             manifest.identity: _assess(target, manifest, situation.observed.get(manifest.identity))
-            for manifest in content.manifests
+            for manifest in situation.desired
             if manifest.identity not in held
         }
         live = self._world.live[key]
         live.plan, live.health, live.waves, live.looked = made, health, situation.waves, self._clock.now()
         dropped, returned = forgotten(situation), given_back(situation)
+        owned = situation.inventory.lasting_of(key.application) - lasting(situation, dropped, returned)
         return Looked(
             plan=made,
             health=health,
             waves=situation.waves,
             dropped=dropped,
             given_back=returned,
-            owned=len(situation.inventory.of(key.application)) - len(dropped) - len(returned),
+            owned=owned,
+            remains=len(situation.inventory.of(key.application)) - len(dropped) - len(returned) - owned,
+            hooks=tuple(seen(target, situation)),
+            occasion=situation.occasion,
         )
 
     async def take(self, key: Key, steps: tuple[Step, ...], state: Reconciliation) -> Took | Stumbled:
@@ -273,10 +291,6 @@ class Hands:
             except Exception as error:
                 log.exception("%s %s", step.action, step.ref)
                 return Failed(step.ref, f"an error in Trimtab itself: {type(error).__name__}: {error}")
-
-    def rebuilt(self, environment: str) -> bool:
-        """True once `rebuild` has had its answer."""
-        return environment in self._rebuilt
 
     async def rebuild(self, environment: str) -> frozenset[str]:
         """Once per Environment and start: take back into the inventory what the target says is ours.

@@ -11,6 +11,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
+from trimtab.core.model.hook import Hook
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
@@ -61,13 +62,14 @@ class Target(Protocol):
     ) -> Preview:
         """Changes nothing. ``leave`` is what the ignore rules leave of them to others; what a writer is, the target says. Unless it is
         ``shown`` to somebody, a target may foresee of an object what it has found out about others that are alike, rather than find it
-        out anew.
+        out anew. Of a hook only whether it could be run is of interest: what is there under its name will be gone by then.
         """
         ...
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         """Make the object as ``step.manifest`` says and mark it as owned by ``step.application``. Idempotent. Returns once the target
-        has accepted it; getting healthy is seen by `observe` and `assess`. ``revision`` is for the record only.
+        has accepted it; getting healthy is seen by `observe` and `assess`. ``revision`` is for the record only. A ``run`` makes it anew: the
+        one with ``step.uid`` goes first, unless it is of this Manifest's digest already.
         """
         ...
 
@@ -95,6 +97,10 @@ class Target(Protocol):
 
     def wave(self, manifest: Manifest) -> int:
         """Pure: in which wave an object is applied, ascending; its annotation where there is one, else what its kind calls for."""
+        ...
+
+    def hook(self, manifest: Manifest) -> Hook | None:
+        """Pure: what its annotations make of a Manifest that is not to be kept but run; None for all others."""
         ...
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:

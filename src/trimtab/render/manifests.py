@@ -14,14 +14,25 @@ from typing import Any, Final
 from trimtab.core.decide.documents import Document
 from trimtab.core.decide.positions import Path, dotted, line_of, lines_of
 from trimtab.core.model.errors import Problem
-from trimtab.core.model.manifest import WAVE_ANNOTATIONS, Body, Manifest
+from trimtab.core.model.hook import DELETION_WORDS, HOOK_WORDS, words
+from trimtab.core.model.manifest import (
+    HOOK_ANNOTATION,
+    HOOK_ANNOTATIONS,
+    HOOK_DELETE_ANNOTATION,
+    WAVE_ANNOTATIONS,
+    Body,
+    Manifest,
+    digest,
+)
 from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.text import escaped, is_safe_line
 
 NAME_CHARACTERS_MAX: Final = 253
+NAME_DIGEST_CHARACTERS: Final = 8
 _API_VERSION: Final = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}", re.ASCII)
 _WAVE: Final = re.compile(r"[-+]?[0-9]{1,9}", re.ASCII)
+_WORDS: Final = {HOOK_ANNOTATION: HOOK_WORDS, HOOK_DELETE_ANNOTATION: DELETION_WORDS}
 _NOT_A_MANIFEST_REMEDY: Final = (
     "Give it both, or keep files that are no manifests outside the path or in a folder whose name begins with a dot"
 )
@@ -51,7 +62,7 @@ def manifests(document: Document, source: Source) -> Iterator[Manifest | Problem
     items = list(_items(document.value, ()))
     in_list = [item.path for item in items if isinstance(item, _Item) and item.path]
     lines = lines_of(source.data, source.file, document.line, in_list) if in_list and not source.made else {}
-    for item in items:
+    for item in (_named(item) if isinstance(item, _Item) else item for item in items):
         if not isinstance(item, _Item):
             yield source.problem(item[0], document.line, item[1], _NOT_A_MANIFEST_REMEDY)
             continue
@@ -97,6 +108,19 @@ def _items(value: Any, path: Path) -> Iterator[_Item | tuple[str, Path]]:
         yield _Item(value, path)
 
 
+def _named(item: _Item) -> _Item:
+    """A hook that asks for a name to be made up gets one: the same for the same content, so that it is known again."""
+    metadata = item.body.get("metadata")
+    if not isinstance(metadata, dict) or "name" in metadata or not isinstance(metadata.get("generateName"), str):
+        return item
+    notes = metadata.get("annotations")
+    if not isinstance(notes, dict) or not any(name in notes for name in HOOK_ANNOTATIONS):
+        return item
+    given = metadata["generateName"] + digest(item.body).removeprefix("sha256:")[:NAME_DIGEST_CHARACTERS]
+    named = {name: value for name, value in metadata.items() if name != "generateName"} | {"name": given}
+    return _Item({**item.body, "metadata": named}, item.path)
+
+
 def _is_list(value: Body) -> bool:
     kind = value.get("kind")
     if not isinstance(kind, str) or not kind.endswith("List") or "items" not in value or "spec" in value:
@@ -130,7 +154,8 @@ def _wrong(body: Body) -> Iterator[tuple[str, Path, str]]:
 def _wrong_name(metadata: Body) -> Iterator[tuple[str, Path, str]]:
     name, namespace = metadata.get("name"), metadata.get("namespace", "")
     if name is None and "generateName" in metadata:
-        yield "generateName makes a new object at each apply", ("metadata", "generateName"), "Give it a fixed metadata.name"
+        remedy = "Give it a fixed metadata.name; only a hook may go without"
+        yield "generateName makes a new object at each apply", ("metadata", "generateName"), remedy
     elif not _is_name(name):
         yield (
             _no_text(name),
@@ -161,6 +186,9 @@ def _wrong_texts(metadata: Body, field: str) -> Iterator[tuple[str, Path, str]]:
         elif field == "annotations" and name in WAVE_ANNOTATIONS and not _WAVE.fullmatch(text):
             remedy = 'Write a whole number in quotes, such as "-1"'
             yield f'the wave "{escaped(text)}" is no whole number', ("metadata", field, name), remedy
+        elif field == "annotations" and name in _WORDS and (wrong := [one for one in words(text) if one not in _WORDS[name]]):
+            remedy = f"Use one or several of: {', '.join(sorted(_WORDS[name]))}"
+            yield f'"{escaped(wrong[0])}" is not known', ("metadata", field, name), remedy
 
 
 def _no_text(value: object) -> str:

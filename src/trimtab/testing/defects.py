@@ -20,11 +20,15 @@ from unittest.mock import patch
 import msgspec
 
 from trimtab.core.decide import configuration
+from trimtab.core.decide import hooks as deciding_hooks
 from trimtab.core.decide import plan as planning
-from trimtab.core.lifecycle import reconcile
+from trimtab.core.decide.hooks import Waits
+from trimtab.core.lifecycle import draft, reconcile
+from trimtab.core.lifecycle import hooks as lifecycle_hooks
 from trimtab.core.lifecycle.gates import gates
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
 from trimtab.core.model.errors import TransientError, UserError
+from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.plan import Plan
 from trimtab.engine import declaring, following, looking, workers, world
@@ -191,7 +195,7 @@ def handover_forgotten() -> AbstractContextManager[Any]:
 
 @defect("An annotation that keeps an object from removal is not seen.")
 def opt_out_ignored() -> AbstractContextManager[Any]:
-    return patch.object(planning, "_opted_out", lambda observed: False)
+    return patch.object(planning, "_opted_out", lambda *arguments: False)
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------------
@@ -283,6 +287,61 @@ def force_push_followed() -> AbstractContextManager[Any]:
     return patch.object(following.Follower, "_follows", wrong)
 
 
+# --- hooks ------------------------------------------------------------------------------------------------------------------
+
+
+@defect("A hook whose object is gone is run again, although it has been run.")
+def hook_without_object_runs_again() -> AbstractContextManager[Any]:
+    right = deciding_hooks.by_place
+
+    def wrong(runs: Any) -> Any:
+        return {place: msgspec.structs.replace(run, state="begun", uid="") for place, run in right(runs).items()}
+
+    return patch.object(planning, "by_place", wrong)
+
+
+@defect("The run of a hook is known by its answer alone: neither the record nor a mark on the object tells of it before.")
+@contextmanager
+def hook_known_by_its_answer_alone() -> Iterator[None]:
+    begin, made = lifecycle_hooks.begin, lifecycle_hooks.made
+    numbers = iter(range(1_000_000))
+
+    def wrong_begin(draft_: Any, stage: Any) -> Any:
+        before = draft_.state.runs
+        marked = begin(draft_, stage)
+        draft_.change(runs=before)
+        return marked
+
+    def wrong_made(draft_: Any, taken: Any, outcome: Any) -> None:
+        if taken.action == "run":
+            run = HookRun(HookPhase(taken.hook), taken.ref, "", "there", outcome.uid)
+            draft_.change(runs=(*draft_.state.runs, run))
+        made(draft_, taken, outcome)
+
+    with (
+        patch.object(lifecycle_hooks, "begin", wrong_begin),
+        patch.object(lifecycle_hooks, "made", wrong_made),
+        patch.object(lifecycle_hooks, "mark_of", lambda *arguments: str(next(numbers))),
+    ):
+        yield
+
+
+@defect("A release does not wait for the hooks before it.")
+def pre_hooks_not_waited_for() -> AbstractContextManager[Any]:
+    right = lifecycle_hooks.first
+
+    def wrong(*arguments: Any) -> Any:
+        found = right(*arguments)
+        return None if isinstance(found, Waits) and not found.ended else found
+
+    return patch.object(lifecycle_hooks, "first", wrong)
+
+
+@defect("The hooks after a release run as soon as it is applied, well or not.")
+def post_hooks_run_early() -> AbstractContextManager[Any]:
+    return patch.object(lifecycle_hooks, "main_of", lambda plan: plan)
+
+
 # --- the record and who keeps it --------------------------------------------------------------------------------------------
 
 
@@ -298,7 +357,7 @@ def lease_ignored() -> AbstractContextManager[Any]:
 
 @defect("A deployment that never got its turn is left open on the record.")
 def superseded_without_a_trace() -> AbstractContextManager[Any]:
-    return patch.object(reconcile, "_supersede_pending", lambda draft, by: None)
+    return patch.object(reconcile, "_supersede_pending", lambda *arguments: None)
 
 
 @defect("A retry that is due at a time of the wall clock waits for it, even when the clock was set back by a day.")
@@ -306,7 +365,7 @@ def clock_set_back_stops_retries() -> AbstractContextManager[Any]:
     def wrong(self: Any) -> bool:
         return self.state.retry_at is None or self.now >= self.state.retry_at
 
-    return patch.object(reconcile._Draft, "may_try", wrong)
+    return patch.object(draft.Draft, "may_try", wrong)
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from trimtab.core.model.deployment import ENDED, Phase
-from trimtab.core.model.names import Key
+from trimtab.core.model.names import Identity, Key
 from trimtab.engine.following import Saved
 
 from .faults import moment
+from .objects import Thing
 from .witness import Acting, Witness, Writing, started
-from .worlds import View
+from .worlds import View, Wanted
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -68,7 +69,7 @@ def foreign_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
         yield "it is nobody's"
     elif (owner.installation, owner.environment) != ("test", mutation.environment):
         yield f"it belongs to {owner.installation}, environment {owner.environment}"
-    elif owner.application != mutation.application and mutation.action != "handover":
+    elif owner.application != mutation.application and mutation.action not in ("handover", "run"):
         yield f"it belongs to application {owner.application}"
 
 
@@ -92,7 +93,11 @@ def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
     identity, environment = acting.mutation.ref.identity, acting.key.environment
     claimants: set[str] = set()
     for view in acting.life.views(acting.sequence):
-        wanting = {name for name, wanted in view.applications(environment) if wanted is not None and identity in wanted}
+        wanting = {
+            name
+            for name, wanted in view.applications(environment)
+            if wanted is not None and identity in wanted and not (acting.mutation.hook and wanted[identity].hook)
+        }
         if not wanting:
             return
         claimants |= wanting
@@ -105,8 +110,26 @@ def unknown_is_not_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
     if acting.mutation.verb != "removed" or acting.process != acting.holder:
         return
     granted = witness.granted(acting)
+    if acting.mutation.hook and _is_a_hook(acting):
+        return  # of this very content, which was read
     if not any(_told(view, acting.key, granted=granted) for view in acting.life.views(acting.sequence)):
         yield "it could not be told from Git whether it is still wanted"
+
+
+def _is_a_hook(acting: Acting) -> bool:
+    identity = acting.mutation.ref.identity
+    wanted = _content_of(acting)
+    return wanted is not None and identity in wanted and bool(wanted[identity].hook)
+
+
+def _content_of(acting: Acting) -> dict[Identity, Wanted] | None:
+    """What the Deployment that is acted for wants; None where it cannot be told any more."""
+    digest = acting.state.current.digest if acting.state is not None and acting.state.current is not None else ""
+    key = acting.key
+    for view in acting.life.views(acting.sequence):
+        if view.digest(key.application, key.environment) == digest:
+            return view.wants(key.application, key.environment)
+    return None
 
 
 def _told(view: View, key: Key, *, granted: bool) -> bool:
@@ -121,7 +144,7 @@ def _told(view: View, key: Key, *, granted: bool) -> bool:
 @law(ACTS)
 def removals_keep_the_budget(witness: Witness, acting: Acting) -> Iterator[str]:
     """Past the environment's budget, for one application or for all together, nothing is removed without the approval of that very plan."""
-    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting):
+    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting) or acting.mutation.hook:
         return
     life, key, sequence = acting.life, acting.key, acting.sequence
     view = next(life.views(sequence))
@@ -144,7 +167,7 @@ def removals_keep_the_budget(witness: Witness, acting: Acting) -> Iterator[str]:
 @law(ACTS)
 def emptied_applications_stay(witness: Witness, acting: Acting) -> Iterator[str]:
     """Where empty renders are held, nothing of an application of which nothing would be left is removed without approval."""
-    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting):
+    if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting) or acting.mutation.hook:
         return
     held = []
     for view in acting.life.views(acting.sequence):
@@ -197,13 +220,55 @@ def opted_out_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
 def stages_keep_their_order(witness: Witness, acting: Acting) -> Iterator[str]:
     """A wave is applied, and a removal carried out, only after everything that the deployment changed in lower waves got healthy."""
     entry = acting.life.entries.get((acting.key.environment, acting.mutation.ref.identity))
-    if acting.process != acting.holder or entry is None:
+    if acting.process != acting.holder or entry is None or acting.mutation.hook not in ("", "main"):
         return
     for identity, (wave, sequence) in acting.life.changed[acting.key].items():
         thing = acting.there.get(identity)
         waits = thing is not None and not thing.ready and sequence == acting.sequence
         if waits and (acting.mutation.verb == "removed" or wave < entry.wave):
             yield f"{identity[3]} of a lower wave is not ready yet"
+
+
+@law(ACTS)
+def hooks_run_once(witness: Witness, acting: Acting) -> Iterator[str]:
+    """A hook is run once for each deployment, and once more for each wish to try again what failed; never again because its object is gone."""
+    mutation, state = acting.mutation, acting.state
+    before = acting.life.hooks[acting.key].get((mutation.hook, mutation.ref.identity))
+    if mutation.action != "run" or acting.process != acting.holder or before is None or state is None:
+        return
+    if before.tries != state.tries:
+        return
+    there = acting.there.get(mutation.ref.identity)
+    if before.answered:
+        yield "it was run before, and the record knew of it"
+    elif there is not None and there.uid == before.uid:
+        yield "it was run before, and is there"
+
+
+@law(ACTS)
+def hooks_keep_their_phase(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Nothing of a release is changed before its `pre` hooks have succeeded, and no `post` hook runs before everything of it is there and well."""
+    mutation, state = acting.mutation, acting.state
+    if acting.process != acting.holder or state is None or state.settled or mutation.hook not in ("", "main", "post"):
+        return
+    if state.occasion == "found":
+        if witness.lives == 1:
+            yield "it was taken for a release of a lost record, and no record was lost"
+        return
+    wanted = _content_of(acting) or {}
+    for identity, one in wanted.items():
+        thing = acting.there.get(identity)
+        run = acting.life.hooks[acting.key].get(("pre", identity))
+        if "pre" in one.hook and run is None:
+            yield f"the pre hook {one.name} has not been run"
+        elif "pre" in one.hook and run is not None and thing is not None and thing.uid == run.uid and not _well(thing):
+            yield f"the pre hook {one.name} has not succeeded"
+        if mutation.hook == "post" and not one.hook and not _well(thing):
+            yield f"{one.name} is not there and well"
+
+
+def _well(thing: Thing | None) -> bool:
+    return thing is not None and thing.ready and not thing.trouble
 
 
 @law(ACTS)
@@ -318,6 +383,24 @@ def record_equals_state(witness: Witness, writing: Writing) -> Iterator[str]:
 def it_converges(simulation: Simulation) -> Iterator[str]:
     """Once the faults stop, what runs becomes what Git says within bounded time."""
     yield from simulation.differences()
+
+
+@law(ENDS)
+def hooks_have_run(simulation: Simulation) -> Iterator[str]:
+    """What has become healthy has had every hook of its run, unless a lost record only found it as it was."""
+    for environment in simulation.view.home.environments if simulation.view.home is not None else ():
+        for application, wanted in simulation.view.applications(environment):
+            key = Key(environment, application)
+            state = simulation.witness.life.states.get(key)
+            if state is None or state.current is None or state.pending is not None or state.occasion == "found":
+                continue
+            if state.current.phase != Phase.HEALTHY or state.current.digest != simulation.view.digest(application, environment):
+                continue
+            runs = simulation.witness.life.hooks[key]
+            for identity, one in (wanted or {}).items():
+                for phase in one.hook.split(",") if one.hook not in ("", "failed") else ():
+                    if (phase, identity) not in runs:
+                        yield f"{key}: the {phase} hook {one.name} was not run"
 
 
 @law(ENDS)

@@ -24,7 +24,7 @@ class Mutation:
     """Something became different. ``action`` is that of the step, "" when the world itself did it; ``application`` is who acted.
 
     ``owner`` is whose the object was before (None: nobody's, or not there), ``uid`` that of the object that was acted on, and
-    ``digest`` that of the manifest that was applied.
+    ``digest`` that of the manifest that was applied. ``hook`` is that of the step, ``made`` the uid of what has come about.
     """
 
     time: float
@@ -36,6 +36,8 @@ class Mutation:
     application: str = ""
     owner: Owner | None = None
     digest: str = ""
+    hook: str = ""
+    made: str = ""
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Objects:
         """Make it as the step says; nothing changes where it is so already. The uid it has now."""
         owner = Owner(self.world.installation, self.environment, step.application)
         found = self.there.get(step.ref.identity)
-        if found is None or (step.action is Action.REPLACE and found.uid == step.uid):
+        done = found is not None and step.action is Action.RUN and found.digest == manifest.digest
+        if found is None or (step.action in (Action.REPLACE, Action.RUN) and found.uid == step.uid and not done):
             return self._make(step, manifest, owner, found)
         if (found.body, found.owner, found.digest) == (manifest.body, owner, manifest.digest):
             return found.uid
@@ -123,10 +126,10 @@ class Objects:
     def _make(self, step: Step, manifest: Manifest, owner: Owner, before: Thing | None) -> str:
         made = Thing(step.ref, self.world.new_uid(), manifest.body, owner, manifest.digest)
         if before is None:
-            self._record("created", Thing(step.ref, made.uid, made.body), step, digest=manifest.digest)
+            self._record("created", Thing(step.ref, made.uid, made.body), step, digest=manifest.digest, made=made.uid)
         else:
             _stop(before)
-            self._record("replaced", before, step, digest=manifest.digest)
+            self._record("replaced", before, step, digest=manifest.digest, made=made.uid)
         self.there[step.ref.identity] = made
         self._start(made)
         self._wake(owner, step)
@@ -156,11 +159,10 @@ class Objects:
         if owner is not None and (step is None or self.world.echo):
             self.wakes.send(Key(self.environment, owner.application))
 
-    def _record(self, verb: str, before: Thing, step: Step | None, *, digest: str = "") -> None:
-        action, application = (step.action, step.application) if step else ("", "")
-        self.world.journal.append(
-            Mutation(moment(), verb, self.environment, before.ref, before.uid, str(action), application, before.owner, digest)
-        )
+    def _record(self, verb: str, before: Thing, step: Step | None, *, digest: str = "", made: str = "") -> None:
+        action, application, hook = (step.action, step.application, step.hook) if step else ("", "", "")
+        place = (self.environment, before.ref, before.uid)
+        self.world.journal.append(Mutation(moment(), verb, *place, str(action), application, before.owner, digest, hook, made))
         self.world.faults.note(f"target.{verb}", f"{self.environment} {before.ref} {before.uid} {action or 'world'}")
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trimtab.core.decide.hooks import broken
 from trimtab.core.decide.order import WELL
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.errors import TrimtabError
@@ -412,6 +413,8 @@ class Simulation:
         for key, state in list(self.witness.life.states.items()):
             if state.suspension is not None and engine is not None:
                 await self.ask(Commands(engine).resume(key.application, key.environment, "ada"))
+            if broken(state.runs) is not None and not state.settled and engine is not None:
+                await self.ask(Commands(engine).sync(key.application, key.environment, "ada"))
         if not self.left_held and (said := await self.approve()):
             self.faults.note("STORY", said)
 
@@ -436,6 +439,9 @@ class Simulation:
             )
             if view.place(key.application, key.environment) is None and not owns:
                 yield f"{key} has nothing left, and is not forgotten"
+        for (environment, identity), entry in self.witness.life.entries.items():
+            if entry.hook and identity not in self.targets.get(environment).objects.there and not self.left_held:
+                yield f"the inventory has yet to find that the hook {entry.ref} in {environment} has left nothing"
         for environment, wanted_here in wanted_anywhere.items():
             for identity, thing in self.targets.get(environment).objects.there.items():
                 ours = thing.owner is not None and thing.owner.installation == INSTALLATION
@@ -462,6 +468,8 @@ class Simulation:
             yield f"{key} is {state.health.status}: {state.health.message}"
         there = self.targets.get(key.environment).objects.there
         for identity, one in wanted.items():
+            if one.hook:
+                continue  # it has been run; whatever became of its object since
             thing = there.get(identity)
             if thing is None:
                 yield f"{key}: {identity[1]}/{identity[3]} is not there"

@@ -22,7 +22,7 @@ from trimtab.engine.engine import Session
 from .factories import INSTALLATION
 from .faults import Fault
 from .objects import Thing
-from .worlds import APPLICATIONS, KINDS, RELEASE, Content, Place, Wanted, add_application, document, object_file
+from .worlds import APPLICATIONS, KINDS, RELEASE, Content, Place, Wanted, a_hook, add_application, document, object_file
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -61,6 +61,8 @@ async def change(world: Simulation) -> str:
     trouble: Any = world.chance.choice(("",) * 9 + ("never", "never", "refuses", "invalid"))
     for name in names:
         objects[name] = replace(objects[name], version=objects[name].version + 1, trouble="")
+    if trouble == "never" and objects[names[0]].hook and world.chance.random() < 0.7:
+        trouble = "fails"
     objects[names[0]] = replace(objects[names[0]], trouble=trouble)
     return world.commit(branch, content, f"change {', '.join(names)} in {path} {trouble}")
 
@@ -103,6 +105,38 @@ async def add(world: Simulation) -> str:
         for environment in content.environments if in_the_way else ():
             _plant(world, environment, wanted.manifest.ref)
     return world.commit(branch, content, f"add to {path}")
+
+
+@operation(6)
+async def add_hook(world: Simulation) -> str:
+    """Add a hook to a directory, often with a change of the rest; some hooks fail."""
+    branch, content, path = _somewhere(world)
+    if not path:
+        return ""
+    name = f"new-{world.number()}"
+    fails: Any = "fails" if world.chance.random() < 0.4 else ""
+    objects = content.directories[path]
+    if world.chance.random() < 0.5:
+        _renew(objects)
+    objects[name] = replace(a_hook(name, world.chance), trouble=fails)
+    return world.commit(branch, content, f"add the {objects[name].hook} hook {name} to {path} {fails}")
+
+
+@operation(3)
+async def delete_a_hook(world: Simulation) -> str:
+    """Somebody tidies up after a hook, or in the middle of it."""
+    names = {entry.ref.identity for entry in world.witness.life.entries.values() if entry.hook}
+    things = [
+        (environment, thing)
+        for environment, target in sorted(world.targets.made.items())
+        for thing in target.objects.there.values()
+        if thing.ref.identity in names and thing.owner
+    ]
+    if not things:
+        return ""
+    environment, thing = world.chance.choice(things)
+    world.targets.get(environment).delete(thing.ref.identity)
+    return f"the object of the hook {thing.ref} in {environment} is deleted"
 
 
 @operation(9)
@@ -673,7 +707,7 @@ def _resolve_rivals(world: Simulation) -> None:
             for name, wanted in list(objects.items()) if place.environment == environment else ():
                 if wanted.identity in seen:
                     del objects[name]
-                elif _in_the_way(there.get(wanted.identity), adopts=app.adopt or wanted.adopt):
+                elif _in_the_way(there.get(wanted.identity), adopts=(app.adopt or wanted.adopt) and not wanted.hook):
                     world.targets.get(environment).delete(wanted.identity)
                 seen.add(wanted.identity)
     for name, content in branches.items():

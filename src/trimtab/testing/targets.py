@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
+from trimtab.core.model.hook import Hook, annotated
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
@@ -116,6 +117,8 @@ class FakeTarget:
             return Failed(step.ref, f"apply {step.ref}: it is there already and nobody's", "Adopt it, or choose another name")
         if found is not None and found.owner is not None and not self._ours(found):
             return Failed(step.ref, f"apply {step.ref}: it belongs to {found.owner.installation}", "Choose another name")
+        if found is not None and step.action is Action.RUN and step.manifest.digest != found.digest and found.uid != step.uid:
+            return Failed(step.ref, f"run {step.ref}: another object has taken its place")
         uid = self.objects.put(step, step.manifest)
         await self.world.faults.point("target.apply:after", str(step.ref))
         return Applied(step.ref, uid)
@@ -148,6 +151,9 @@ class FakeTarget:
 
     def wave(self, manifest: Manifest) -> int:
         return manifest.wave
+
+    def hook(self, manifest: Manifest) -> Hook | None:
+        return annotated(manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         trouble = observed.status.get("trouble", "")

@@ -68,6 +68,7 @@ class Life:
     told: dict[tuple[Key, int], set[str]] = field(default_factory=lambda: defaultdict(set))
     suspended: dict[Key, float] = field(default_factory=dict)
     led: dict[str, float] = field(default_factory=dict)
+    hooks: dict[Key, dict[tuple[str, Identity], HookSeen]] = field(default_factory=lambda: defaultdict(dict))
 
     def views(self, first: int) -> Iterator[View]:
         """Git as it was seen at the sequence ``first`` and at each move since."""
@@ -82,6 +83,17 @@ class Life:
         return {expression: self.known[revision] for expression, revision in at.items() if revision in self.known}
 
     known: dict[str, Content] = field(default_factory=dict)
+
+
+@dataclass
+class HookSeen:
+    """The object that a hook was run as, for the Deployment that is current; ``answered``: the record knows of it. ``tries`` is how often
+    another try had been asked for then.
+    """
+
+    uid: str
+    tries: int
+    answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,7 @@ class Witness:
     violations: list[Violation] = field(default_factory=list)
     life: Life = field(default_factory=Life)
     writes: int = 0
+    lives: int = 1
     acts: Counter[tuple[Key, Identity]] = field(default_factory=Counter)
     tell: Callable[[str, str], None] = lambda name, what: None
     on_write: Mapping[str, Callable[[Witness, Writing], Iterator[str]]] = field(default_factory=dict)
@@ -154,6 +167,7 @@ class Witness:
     def new_life(self) -> None:
         """The store was lost."""
         self.life = Life(known=self.contents)
+        self.lives += 1
 
     # --- the store ----------------------------------------------------------------------------------------------------------
 
@@ -214,9 +228,14 @@ class Witness:
             return
         if started(before, after):
             if before is None or before.current is None or before.settled:
-                owned = {identity for (place, identity), entry in self.life.entries.items() if _owns(entry, place, key)}
+                owned = {
+                    identity
+                    for (place, identity), entry in self.life.entries.items()
+                    if _owns(entry, place, key) and not entry.hook
+                }
                 self.life.owned_before[key] = owned | self.life.left[key]
             self.life.changed[key].clear()
+            self.life.hooks[key].clear()
         elif after is not None and after.settled:
             self.life.changed[key].clear()
 
@@ -234,12 +253,16 @@ class Witness:
             # The look that a write of the former owner follows from may be older than this.
             self.life.left[Key(entry.environment, owner.application)].add(entry.ref.identity)
         self.life.entries[entry.environment, entry.ref.identity] = entry
+        for (_, identity), run in self.life.hooks[key].items():
+            run.answered |= identity == entry.ref.identity and entry.uid == run.uid
+        if entry.hook:
+            return
         for head in self.life.heads:
             self.life.owned_since[entry.environment, head.sequence].add(entry.ref.identity)
 
     def _move(self, saved: Saved) -> None:
         self.life.heads.append(saved)
-        for environment, identity in self.life.entries:
+        for environment, identity in [place for place, entry in self.life.entries.items() if not entry.hook]:
             self.life.owned_since[environment, saved.sequence].add(identity)
 
     # --- the targets --------------------------------------------------------------------------------------------------------
@@ -257,12 +280,17 @@ class Witness:
         for law, check in self.on_act.items():
             for what in check(self, acting):
                 self.blame(law, f"{key} {mutation.action} {mutation.ref}: {what}")
-        if mutation.verb == "removed":
+        if mutation.hook and mutation.hook != "main":
+            pass
+        elif mutation.verb == "removed":
             if not self.granted(acting):
                 self.life.removals[key].append(Removal(identity, acting.sequence))
         else:
             entry = self.life.entries.get((mutation.environment, identity))
             self.life.changed[key][identity] = (entry.wave if entry is not None else 0, acting.sequence)
+        if mutation.action == "run":
+            tries = acting.state.tries if acting.state is not None else 0
+            self.life.hooks[key][mutation.hook, identity] = HookSeen(mutation.made, tries)
 
     def granted(self, acting: Acting, *, doubted: bool = False) -> bool:
         """True when somebody approved a plan that removes this very object (``doubted``: knowing that it may be wanted)."""

@@ -14,7 +14,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS, Manifest, digest
+from trimtab.core.model.manifest import (
+    ADOPT_ANNOTATION,
+    HOOK_ANNOTATION,
+    HOOK_DELETE_ANNOTATION,
+    KEEP_ANNOTATIONS,
+    Manifest,
+    digest,
+)
 from trimtab.core.model.names import Identity
 
 from .factories import manifest
@@ -28,7 +35,9 @@ RELEASE = "release"
 
 @dataclass(frozen=True)
 class Wanted:
-    """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy."""
+    """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy. ``hook`` are the phases in which it is run, if
+    it is one, and ``delete`` when its object goes.
+    """
 
     kind: str
     name: str
@@ -36,7 +45,9 @@ class Wanted:
     wave: int = 0
     adopt: bool = False
     keep: bool = False
-    trouble: Literal["", "never", "refuses", "invalid"] = ""
+    trouble: Literal["", "never", "fails", "refuses", "invalid"] = ""
+    hook: str = ""
+    delete: str = ""
 
     @property
     def manifest(self) -> Manifest:
@@ -49,7 +60,8 @@ class Wanted:
 
 @lru_cache(maxsize=4096)
 def _manifest(wanted: Wanted) -> Manifest:
-    notes = {**({ADOPT_ANNOTATION: "true"} if wanted.adopt else {}), **(_KEEP if wanted.keep else {})}
+    hooks = {HOOK_ANNOTATION: wanted.hook, HOOK_DELETE_ANNOTATION: wanted.delete} if wanted.hook else {}
+    notes = {**hooks, **({ADOPT_ANNOTATION: "true"} if wanted.adopt else {}), **(_KEEP if wanted.keep else {})}
     spec: dict[str, Any] = {"version": wanted.version}
     if wanted.trouble:
         spec[wanted.trouble] = "ready" if wanted.trouble == "never" else "somebody made it so"
@@ -252,6 +264,12 @@ def add_application(content: Content, name: str, chance: random.Random) -> None:
     content.directories[path] = first_objects(name, chance)
 
 
+def a_hook(name: str, chance: random.Random) -> Wanted:
+    phase = chance.choice(("pre", "pre", "main", "post", "post", "failed", "pre,post"))
+    delete = chance.choice(("", "", "before", "succeeded", "failed", "succeeded,failed", "before,succeeded"))
+    return Wanted(chance.choice(KINDS), name, wave=chance.choice((0, 0, 1, -1)), hook=phase, delete=delete)
+
+
 def first_objects(name: str, chance: random.Random) -> dict[str, Wanted]:
     waves = chance.random() < 0.3
     objects = [
@@ -263,4 +281,6 @@ def first_objects(name: str, chance: random.Random) -> dict[str, Wanted]:
         )
         for number in range(chance.choice((1, 2, 2, 3, 4, 6)))
     ]
+    if chance.random() < 0.3:
+        objects += [a_hook(f"{name}-hook-{number}", chance) for number in range(chance.choice((1, 1, 2)))]
     return {wanted.name: wanted for wanted in objects}

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
+from trimtab.core.decide.hooks import Hooked, main_of
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import mandate
 from trimtab.core.decide.mask import mask, masked_plan
@@ -33,6 +34,7 @@ from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import DoctorView, Finding, ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.engine.hooking import parted
 from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
 from trimtab.engine.sources import Part, Wish, wish_of
@@ -206,22 +208,30 @@ async def _plan_of(
     problems += (_pinned(problem, tree) for problem in preview.problems)
     if preview.problems:
         return []
+    hooks, desired = parted(one.manifests, target)
+    entries = Inventory(_entries(owned, one.key.environment))
+    # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have.
+    first = not entries.of(one.key.application)
     situation = Situation(
         key=one.key,
         installation=installation,
-        desired=one.manifests,
+        desired=desired,
         predicted=preview.bodies,
         observed=freshest({**owned, **named}, preview),
-        waves={manifest.identity: target.wave(manifest) for manifest in one.manifests},
-        inventory=Inventory(_entries(owned, one.key.environment)),
+        waves={manifest.identity: target.wave(manifest) for manifest in desired},
+        inventory=entries,
         claims=reading.claims(one.key.environment),
         doubts=reading.doubts(one.key.environment),
         budget=environment.spec.removal,
         leave=leave,
         left=preview.left,
         adopt=application.spec.adopt if application else False,
+        hooks=[Hooked(manifest, hook, hook.phases(first=first)) for manifest, hook in hooks],
     )
-    return [masked_plan(plan(situation))]
+    made = plan(situation)
+    if not first and not main_of(made).steps and not made.holds:
+        made = msgspec.structs.replace(made, steps=())
+    return [masked_plan(made)]
 
 
 def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[Entry]:

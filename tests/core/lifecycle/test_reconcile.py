@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from trimtab.core.lifecycle.draft import BACKOFF_SECONDS_MAX
 from trimtab.core.lifecycle.reconcile import (
-    BACKOFF_SECONDS_MAX,
     HEALS_MAX,
     PATIENCE_ATTEMPTS,
     RESYNC_SECONDS,

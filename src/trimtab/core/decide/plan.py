@@ -18,6 +18,9 @@ For each object that we own and Git no longer wants:
     there, another application's of the environment  given back (`given_back`): a hand-over that was wanted no more before it came about
     not there, or no longer ours                     forgotten (`forgotten`): the inventory was wrong, the world is left alone
 
+For each hook that Git has, in each phase that it has at this Deployment: run, unless it was run (`hooks.py`), or a Hold when what is
+there under its name is somebody else's. It is never compared with what is there, and an object that a hook has left counts for no budget.
+
 An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else. What
 was approved once is granted from then on, object by object: what is left of a plan that is carried out in stages, or tried again
 after a failure, has another hash and is the same decision.
@@ -31,15 +34,17 @@ from dataclasses import dataclass, field
 import msgspec
 
 from trimtab.core.model.config import RemovalBudget
+from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave, Left
-from trimtab.core.model.manifest import KEEP_ANNOTATIONS, Body, Manifest, digest
+from trimtab.core.model.manifest import CONFIRM, END_ANNOTATION, KEEP_ANNOTATIONS, PRUNE_ANNOTATION, Body, Manifest, digest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner
 from trimtab.core.model.plan import Action, Hold, LeftField, Plan, Step
 
 from .budget import held_because
 from .diff import carry_over, changes, without
+from .hooks import OVER, Hooked, Occasion, by_place, is_mine
 from .pointers import places, shown
 
 ABSENT = "absent"
@@ -66,6 +71,8 @@ class Situation:
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
     found to be theirs. ``elsewhere`` is what other applications of the environment remove at the same Revision.
+    ``hooks`` are those that Git has, which are not among ``desired``, ``runs`` what became of them in this Deployment, ``failed`` that the
+    Deployment has failed, ``occasion`` which Deployment this is for them. ``ending``: Git declares the application no more.
     """
 
     key: Key
@@ -88,6 +95,11 @@ class Situation:
     left: Mapping[Identity, tuple[Left, ...]] = field(default_factory=dict)
     adopt: bool = False
     approved: frozenset[str] = frozenset()
+    hooks: Sequence[Hooked] = ()
+    runs: Sequence[HookRun] = ()
+    failed: bool = False
+    occasion: Occasion = "later"
+    ending: bool = False
 
     def wave(self, manifest: Manifest) -> int:
         return self.waves.get(manifest.identity, manifest.wave)
@@ -103,32 +115,56 @@ class Situation:
 
 
 def plan(situation: Situation) -> Plan:
-    """What to do, in order: waves ascending for what Git wants, then removals with waves descending."""
+    """What to do, in order: ``pre`` hooks, waves ascending for what Git wants, removals with waves descending, ``post`` hooks."""
     steps: list[Step] = []
     holds: list[Hold] = []
-    for manifest in sorted(situation.desired, key=lambda wanted: (situation.wave(wanted), wanted.identity)):
-        decided = _want(situation, manifest)
+    wanted = [decided for manifest in situation.desired if (decided := _want(situation, manifest)) is not None]
+    runs = [
+        decided
+        for hooked in situation.hooks
+        for phase in hooked.phases
+        if (decided := _run(situation, hooked, phase)) is not None
+    ]
+    for decided in (*wanted, *runs):
         if isinstance(decided, Step):
             steps.append(decided)
-        elif decided is not None:
+        else:
             holds.append(decided)
-    removals = _removals(situation)
-    asking = [step for step in removals if step.uid not in situation.granted]
-    reason = _doubt(situation, asking)
-    if reason:
-        lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
-        holds += [Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in asking]
-        removals = [step for step in removals if step not in asking]
-    steps += removals
+    removals, held = _removals(situation)
+    steps, holds = sorted([*steps, *removals], key=_in_order), [*sorted(holds, key=_by_object), *held]
     made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation))
     return _lift(made) if made.hash in situation.approved else made
 
 
+_PHASES = {HookPhase.PRE: 0, HookPhase.POST: 3, HookPhase.FAILED: 4}
+
+
+def _in_order(step: Step) -> tuple[int, int, Identity]:
+    if step.action == Action.REMOVE:
+        return (2, -step.wave, step.ref.identity)
+    return (_PHASES.get(HookPhase(step.hook), 1) if step.hook else 1, step.wave, step.ref.identity)
+
+
+def _by_object(hold: Hold) -> Identity:
+    assert hold.object is not None, "what is held here is an object"
+    return hold.object.identity
+
+
 def forgotten(situation: Situation) -> tuple[ObjectRef, ...]:
-    """Entries of the inventory that no longer stand for anything of ours and that Git does not want: to be dropped, not removed."""
+    """Entries of the inventory that no longer stand for anything of ours and that Git does not want: to be dropped, not removed.
+
+    So are those of hooks of which the object has gone by itself, unless one is just being run.
+    """
+    begun = {run.ref.identity for run in situation.runs if run.state == "begun"}
+    hooks = {hooked.manifest.identity for hooked in situation.hooks} - begun - situation.observed.keys()
+    gone = {
+        identity: entry
+        for identity, entry in situation.inventory.of(situation.key.application).items()
+        if identity in hooks and entry.hook
+    }
     return tuple(
         entry.ref
-        for identity, entry in sorted(_unwanted(situation).items())
+        for identity, entry in sorted({**_unwanted(situation), **gone}.items())
         if not _still_ours(situation, entry, situation.observed.get(identity)) and _other_owner(situation, identity) is None
     )
 
@@ -145,31 +181,76 @@ def given_back(situation: Situation) -> tuple[Entry, ...]:
 def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
     identity = manifest.identity
     observed = situation.observed.get(identity)
-    rival = _rival(situation, identity)
-    if rival:
-        return Hold(manifest.ref, f"application {rival} declares it too", f"removing it from {rival} or from this application")
+    held = _in_the_way(situation, manifest, observed)
+    if held is not None:
+        return held
     if observed is None:
         return _step(situation, Action.CREATE, manifest, None)
     entry = situation.inventory.get(identity)
-    owner = observed.owner
-    if owner == situation.owner or (owner is None and _recorded(entry, observed, situation.key.application)):
+    if _ours(situation, entry, observed):
         step = _step(situation, Action.UPDATE, manifest, observed)
         return step if step.changes or entry is None or entry.application != situation.key.application else None
-    if owner is None:
-        if situation.adopt or manifest.adopts:
-            return _step(situation, Action.ADOPT, manifest, observed)
-        return Hold(
-            manifest.ref,
-            "it is there already and belongs to nobody",
-            'annotating it in Git with trimtab.dev/adopt: "true", or removing it from the target',
-        )
+    if observed.owner is not None:
+        return _step(situation, Action.HANDOVER, manifest, observed)
+    if situation.adopt or manifest.adopts:
+        return _step(situation, Action.ADOPT, manifest, observed)
+    return Hold(
+        manifest.ref,
+        "it is there already and belongs to nobody",
+        'annotating it in Git with trimtab.dev/adopt: "true", or removing it from the target',
+    )
+
+
+def _in_the_way(situation: Situation, manifest: Manifest, observed: Observed | None) -> Hold | None:
+    """Why the object may not be written to, whatever is to be done to it."""
+    rival = _rival(situation, manifest.identity)
+    if rival:
+        return Hold(manifest.ref, f"application {rival} declares it too", f"removing it from {rival} or from this application")
+    owner = observed.owner if observed is not None else None
+    if owner is None or owner == situation.owner:
+        return None
     if owner.installation != situation.installation:
         return Hold(manifest.ref, f"it belongs to another Trimtab, installation {owner.installation}", "removing it there")
     if owner.environment != situation.key.environment:
         return Hold(manifest.ref, f"it belongs to environment {owner.environment}", "removing it there")
     if owner.application in situation.suspended:
         return Hold(manifest.ref, f"it is application {owner.application}'s, which is suspended", f"resuming {owner.application}")
-    return _step(situation, Action.HANDOVER, manifest, observed)
+    return None
+
+
+def _run(situation: Situation, hooked: Hooked, phase: HookPhase) -> Step | Hold | None:
+    manifest = hooked.manifest
+    observed = situation.observed.get(manifest.identity)
+    run = by_place(situation.runs).get((phase, manifest.identity))
+    if run is not None and (run.state != "begun" or is_mine(run, manifest, observed)):
+        return None
+    if phase == HookPhase.FAILED and not situation.failed:
+        return None
+    held = _in_the_way(situation, manifest, observed)
+    if held is not None:
+        return held
+    if (
+        observed is not None
+        and observed.owner is None
+        and not _ours(situation, situation.inventory.get(manifest.identity), observed)
+    ):
+        return Hold(manifest.ref, "a hook would run under this name, which belongs to nobody", "removing it from the target")
+    return Step(
+        action=Action.RUN,
+        ref=manifest.ref,
+        application=situation.key.application,
+        environment=situation.key.environment,
+        wave=hooked.hook.wave,
+        manifest=manifest,
+        uid=observed.uid if observed is not None else "",
+        presupposes=observed.uid if observed is not None else ABSENT,
+        hook=phase,
+    )
+
+
+def _ours(situation: Situation, entry: Entry | None, observed: Observed) -> bool:
+    owner = observed.owner
+    return owner == situation.owner or (owner is None and _recorded(entry, observed, situation.key.application))
 
 
 def _rival(situation: Situation, identity: Identity) -> str:
@@ -225,7 +306,7 @@ def _rules_of(situation: Situation, manifest: Manifest) -> tuple[str, ...]:
 
 
 def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
-    wanted = {manifest.identity for manifest in situation.desired}
+    wanted = {manifest.identity for manifest in situation.desired} | {hooked.manifest.identity for hooked in situation.hooks}
     return {
         identity: entry
         for identity, entry in situation.inventory.of(situation.key.application).items()
@@ -233,24 +314,39 @@ def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
     }
 
 
-def _removals(situation: Situation) -> list[Step]:
-    steps = []
-    for identity, entry in _unwanted(situation).items():
-        observed = situation.observed.get(identity)
-        if observed is None or not _still_ours(situation, entry, observed) or _opted_out(observed):
-            continue
-        steps.append(
-            Step(
-                action=Action.REMOVE,
-                ref=observed.ref,
-                application=situation.key.application,
-                environment=situation.key.environment,
-                wave=entry.wave,
-                uid=observed.uid,
-                presupposes=observed.uid,
-            )
-        )
-    return sorted(steps, key=lambda step: (-step.wave, step.ref.identity))
+def _removals(situation: Situation) -> tuple[list[Step], list[Hold]]:
+    """What goes, and what would go once somebody approves it."""
+    found = [
+        (_removal(situation, entry, observed), _annotated(situation, observed) == CONFIRM)
+        for identity, entry in _unwanted(situation).items()
+        if (observed := situation.observed.get(identity)) is not None
+        and _still_ours(situation, entry, observed)
+        and not _opted_out(situation, observed)
+    ]
+    asking = [step for step, _ in found if step.uid not in situation.granted]
+    reason = _doubt(situation, asking)
+    lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
+    asks = "it is annotated to be removed only when somebody approves it"
+    holds = [
+        Hold(step.ref, reason or asks, lifted_by, approvable=True, step=step)
+        for step, confirm in found
+        if step in asking and (reason or confirm)
+    ]
+    held = {hold.object for hold in holds}
+    return [step for step, _ in found if step.ref not in held], sorted(holds, key=lambda hold: _in_order(hold.step or asking[0]))
+
+
+def _removal(situation: Situation, entry: Entry, observed: Observed) -> Step:
+    return Step(
+        action=Action.REMOVE,
+        ref=observed.ref,
+        application=situation.key.application,
+        environment=situation.key.environment,
+        wave=entry.wave,
+        uid=observed.uid,
+        presupposes=observed.uid,
+        hook=OVER if entry.hook else "",
+    )
 
 
 def _still_ours(situation: Situation, entry: Entry, observed: Observed | None) -> bool:
@@ -270,23 +366,32 @@ def _other_owner(situation: Situation, identity: Identity) -> str | None:
     return observed.owner.application if same else None
 
 
-def _opted_out(observed: Observed) -> bool:
+def _opted_out(situation: Situation, observed: Observed) -> bool:
     annotations = (observed.body.get("metadata") or {}).get("annotations") or {}
-    return any(annotations.get(name) == value for name, value in KEEP_ANNOTATIONS.items())
+    kept = any(annotations.get(name) == value for name, value in KEEP_ANNOTATIONS.items())
+    return kept or (situation.ending and annotations.get(END_ANNOTATION) == KEEP_ANNOTATIONS[PRUNE_ANNOTATION])
 
 
-def _doubt(situation: Situation, removals: list[Step]) -> str:
-    if not removals:
+def _annotated(situation: Situation, observed: Observed) -> str:
+    """What the object says about its removal in this situation."""
+    annotations = (observed.body.get("metadata") or {}).get("annotations") or {}
+    ends = annotations.get(END_ANNOTATION, "") if situation.ending else ""
+    return str(ends or annotations.get(PRUNE_ANNOTATION, ""))
+
+
+def _doubt(situation: Situation, asking: list[Step]) -> str:
+    if not asking:
         return ""
     if situation.doubts:
         return f"it cannot be told whether Git still wants it: {'; '.join(situation.doubts[:3])}"
+    lasting = {step.ref.identity for step in asking if not step.hook}
     return held_because(
         situation.budget,
-        removals=len(situation.removed.union(step.ref.identity for step in removals)),
-        owned=len(situation.inventory.of(situation.key.application)) if situation.owned is None else situation.owned,
+        removals=len(situation.removed | lasting) if lasting else 0,
+        owned=situation.inventory.lasting_of(situation.key.application) if situation.owned is None else situation.owned,
         desired=len(situation.desired),
         removed_elsewhere=situation.elsewhere.removals,
-        owned_in_environment=len(situation.inventory) + situation.elsewhere.gone,
+        owned_in_environment=situation.inventory.lasting + situation.elsewhere.gone,
     )
 
 

@@ -11,9 +11,12 @@ cannot be rendered or may not start yet never disturbs what runs.
     Unrenderable                                           pending, failed; current goes on
     Woken           pending, gates open, not suspended     pending becomes current; Look
     Woken           else                                   Look at current
+    Looked          a hook of this Deployment has failed   failed; the hooks for that are run
+    Looked          hooks `pre` are not done               record the intent, Take; or Rest until they are
     Looked          a stage of Steps may be taken          record the intent, Take
     Looked          Steps wait for health, or not well     Rest until health moves or the deadline; degraded or late: failed
     Looked          only Holds are left                    held
+    Looked          hooks `post` are not done              record the intent, Take; or Rest until they are
     Looked          nothing left, well                     healthy, settled
     Took            some failed                            back off, then Look
     Took            all applied                            Look
@@ -24,22 +27,23 @@ The intent (inventory entries ``intended`` and ``removing``) is part of the writ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from trimtab.core.decide.hooks import Waits, main_of
 from trimtab.core.decide.order import WELL, next_stage
 from trimtab.core.model.deployment import Deployment, Phase
-from trimtab.core.model.event import Event
-from trimtab.core.model.health import UNKNOWN, Health, HealthStatus, worst
+from trimtab.core.model.health import Health, HealthStatus, worst
+from trimtab.core.model.hook import HookPhase
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.plan import Action, Applied, Failed, Hold, Plan, Step
 
+from . import hooks
+from .draft import BACKOFF_SECONDS_MAX, Draft
 from .state import (
-    Act,
     Approved,
     Decision,
     Declared,
@@ -60,7 +64,6 @@ from .state import (
 )
 
 BACKOFF_SECONDS_FIRST = 1.0
-BACKOFF_SECONDS_MAX = 300.0
 PATIENCE_ATTEMPTS = 3
 """Transient failures in a row before a Deployment is called failed."""
 SETTLE_SECONDS = 2.0
@@ -76,7 +79,7 @@ LISTED_MAX = 20
 
 def step(key: Key, state: Reconciliation, happening: Happening, now: datetime) -> Decision:
     """The next state and what to do. Total: every happening is answered in every state."""
-    draft = _Draft(key, state, now)
+    draft = Draft(key, state, now)
     match happening:
         case Declared():
             return _declared(draft, happening)
@@ -105,6 +108,7 @@ def step(key: Key, state: Reconciliation, happening: Happening, now: datetime) -
             return draft.decide(Look())
         case Requested():
             draft.change(retry_at=None, attempt=0, heals=0)
+            hooks.try_again(draft)
             return draft.decide(Look())
 
 
@@ -116,7 +120,7 @@ def backoff_seconds(attempt: int) -> float:
 # --- Git moved --------------------------------------------------------------------------------------------------------------
 
 
-def _declared(draft: _Draft, declared: Declared) -> Decision:
+def _declared(draft: Draft, declared: Declared) -> Decision:
     state = draft.state
     newest = state.pending or state.current
     draft.change(undeclared=declared.undeclared)
@@ -129,7 +133,7 @@ def _declared(draft: _Draft, declared: Declared) -> Decision:
     return draft.decide(Look())
 
 
-def _unrenderable(draft: _Draft, failed: Unrenderable) -> Decision:
+def _unrenderable(draft: Draft, failed: Unrenderable) -> Decision:
     newest = draft.state.pending or draft.state.current
     if newest is not None and newest.sequence == failed.sequence and (newest.digest or newest.message == failed.message):
         return draft.decide(Look())  # known; or it was rendered before, so that it will be again
@@ -139,13 +143,13 @@ def _unrenderable(draft: _Draft, failed: Unrenderable) -> Decision:
     return draft.decide(Look())
 
 
-def _supersede_pending(draft: _Draft, by: str) -> None:
+def _supersede_pending(draft: Draft, by: str) -> None:
     pending = draft.state.pending
     if pending is not None:
         draft.deployments.append(draft.ended(pending, Phase.SUPERSEDED, by))
 
 
-def _woken(draft: _Draft, woken: Woken) -> Decision:
+def _woken(draft: Draft, woken: Woken) -> Decision:
     _expire_suspension(draft)
     pending = draft.state.pending
     if pending is not None and pending.digest:
@@ -158,14 +162,14 @@ def _woken(draft: _Draft, woken: Woken) -> Decision:
     return draft.decide(Look() if draft.state.current is not None else Rest())
 
 
-def _expire_suspension(draft: _Draft) -> None:
+def _expire_suspension(draft: Draft) -> None:
     suspension = draft.state.suspension
     if suspension is not None and suspension.until is not None and suspension.until <= draft.now:
         draft.change(suspension=None)
         draft.tell("application.resumed", "the suspension ended")
 
 
-def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
+def _start(draft: Draft, pending: Deployment, progress_seconds: float) -> None:
     """``pending`` becomes ``current``; what ran before is superseded, or reverted when its predecessor's content is back."""
     before, settled = draft.state.current, draft.state.settled
     if before is not None:
@@ -187,6 +191,11 @@ def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
         retry_at=None,
         granted=frozenset(),
         held="",
+        runs=(),
+        tries=0,
+        deployed=draft.state.deployed or settled,
+        occasion="later" if draft.state.deployed or settled else "",
+        progress_seconds=progress_seconds,
     )
     if before is None or settled:
         # Otherwise the budget goes on: what was held at one Revision is not let go by the next one that comes along.
@@ -196,7 +205,7 @@ def _start(draft: _Draft, pending: Deployment, progress_seconds: float) -> None:
 # --- we looked --------------------------------------------------------------------------------------------------------------
 
 
-def _looked(draft: _Draft, looked: Looked) -> Decision:
+def _looked(draft: Draft, looked: Looked) -> Decision:
     state = draft.state
     assert state.current is not None, "only current content is looked at"
     draft.dropped += looked.dropped
@@ -207,27 +216,47 @@ def _looked(draft: _Draft, looked: Looked) -> Decision:
     if state.approved:
         _grant(draft, looked.plan)
     draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
-    if state.undeclared and looked.plan.empty and looked.owned == 0 and state.pending is None:
+    if state.undeclared and looked.plan.empty and looked.owned + looked.remains == 0 and state.pending is None:
         draft.tell("application.removed", "nothing of it is left")
         draft.mark(Phase.SUPERSEDED, "the application is no longer declared")
         return draft.decide(Finish())
     if state.suspension is not None:
         return draft.decide(Rest(state.suspension.until))
-    stage = next_stage(looked.plan, touched=state.touched, waves=looked.waves, health=looked.health)
+    first = hooks.first(draft, looked)
+    if first is not None:
+        return _obey(draft, looked, first)
+    plan, waves, health = hooks.beside(draft, looked)
+    stage = next_stage(plan, touched=state.touched, waves=waves, health=health)
     if stage:
-        return _take(draft, stage) if draft.may_try() else draft.decide(Rest(state.retry_at))
+        return _take(draft, stage) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
     return _settle(draft, looked)
 
 
-def _grant(draft: _Draft, plan: Plan) -> None:
+def _obey(draft: Draft, looked: Looked, found: hooks.Next) -> Decision:
+    """Do what hooks call for."""
+    match found:
+        case Look():
+            return draft.decide(found)
+        case Waits(held=True):
+            return _hold(draft, looked.plan)
+        case Waits():
+            if draft.current.phase != Phase.FAILED:
+                draft.mark(Phase.APPLYING, found.message, draft.state.health)
+            return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS if found.ended else SETTLE_SECONDS)))
+        case _:
+            return _take(draft, found) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
+
+
+def _grant(draft: Draft, plan: Plan) -> None:
     """The removals of an approved plan are granted, whatever becomes of the rest of it. An approval of what the plan was before is void."""
     approved = plan.hash in draft.state.approved
     uids = {step.uid for step in plan.steps if step.action == Action.REMOVE} if approved else set()
     draft.change(granted=draft.state.granted | uids, approved=frozenset())
 
 
-def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
+def _take(draft: Draft, stage: tuple[Step, ...]) -> Decision:
     """Record what we are about to do, then do it."""
+    stage = hooks.begin(draft, stage)
     state = draft.state
     if state.settled:
         _tell_drift(draft, stage)
@@ -238,7 +267,8 @@ def _take(draft: _Draft, stage: tuple[Step, ...]) -> Decision:
         draft.mark(Phase.APPLYING, "")
     draft.entries += [_intent(step, draft.now) for step in stage]
     touched = dict.fromkeys((*state.touched, *(step.ref.identity for step in stage if step.action != Action.REMOVE)))
-    removed = {step.ref.identity for step in stage if step.action == Action.REMOVE and step.uid not in draft.state.granted}
+    counted = [step for step in stage if step.action == Action.REMOVE and not step.hook]
+    removed = {step.ref.identity for step in counted if step.uid not in draft.state.granted}
     draft.change(touched=tuple(touched), removed=draft.state.removed | removed)
     return draft.decide(Take(stage))
 
@@ -254,10 +284,11 @@ def _intent(step: Step, now: datetime) -> Entry:
         # What we mean to adopt is not ours before it is done: should Git take that back, the object stays its owner's.
         uid="" if step.action == Action.ADOPT else step.uid,
         since=now,
+        hook=bool(step.hook),
     )
 
 
-def _tell_drift(draft: _Draft, stage: tuple[Step, ...]) -> None:
+def _tell_drift(draft: Draft, stage: tuple[Step, ...]) -> None:
     since = draft.state.heals_since
     if since is None or not timedelta(0) <= draft.now - since <= timedelta(seconds=HEALS_WINDOW_SECONDS):
         draft.change(heals=0, heals_since=draft.now)
@@ -277,21 +308,29 @@ def _lost(step: Step) -> str:
     return "is missing" if step.action == Action.CREATE else "was changed"
 
 
-def _settle(draft: _Draft, looked: Looked) -> Decision:
-    """No Step may be taken now: wait for health, be held, or be healthy."""
-    health = draft.state.health
-    if looked.plan.steps or health.status not in WELL:
+def _settle(draft: Draft, looked: Looked) -> Decision:
+    """No Step of the release may be taken now: wait for health, be held, run what comes last, or be healthy."""
+    health, steps = draft.state.health, main_of(looked.plan).steps
+    beside = hooks.of_phase(draft, looked, HookPhase.MAIN)
+    if isinstance(beside, Waits) and health.status in WELL:
+        return _obey(draft, looked, beside)
+    if steps or health.status not in WELL:
         return _await_health(draft, health)
+    if beside is not None:
+        return _obey(draft, looked, beside)
     if looked.plan.holds:
         return _hold(draft, looked.plan)
+    last = hooks.of_phase(draft, looked, HookPhase.POST)
+    if last is not None:
+        return _obey(draft, looked, last)
     if draft.current.phase != Phase.HEALTHY:
         draft.mark(Phase.HEALTHY, "", health)
         draft.tell("deployment.healthy", "everything is applied and healthy")
-    draft.change(settled=True, touched=(), attempt=0, retry_at=None, approved=frozenset(), held="", announced=True)
+    draft.change(deployed=True, settled=True, touched=(), attempt=0, retry_at=None, approved=frozenset(), held="", announced=True)
     return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS)))
 
 
-def _await_health(draft: _Draft, health: Health) -> Decision:
+def _await_health(draft: Draft, health: Health) -> Decision:
     state = draft.state
     late = state.deadline is not None and draft.now >= state.deadline and not state.settled
     if health.status == HealthStatus.DEGRADED or late:
@@ -306,7 +345,7 @@ def _await_health(draft: _Draft, health: Health) -> Decision:
     return draft.decide(Rest(draft.now + timedelta(seconds=SETTLE_SECONDS)))
 
 
-def _hold(draft: _Draft, plan: Plan) -> Decision:
+def _hold(draft: Draft, plan: Plan) -> Decision:
     message = _held_message(plan.holds)
     if draft.state.held != plan.hash or draft.current.phase != Phase.HELD:
         draft.mark(Phase.HELD, message, draft.state.health, plan.holds[0].object)
@@ -339,7 +378,7 @@ def _health(state: Reconciliation, looked: Looked) -> Health:
     return worst(there) if there or not coming else Health(HealthStatus.PROGRESSING, "being created")
 
 
-def _tell_health(draft: _Draft, health: Health) -> None:
+def _tell_health(draft: Draft, health: Health) -> None:
     before = draft.state.health
     if before.status != health.status and draft.state.settled:
         draft.tell(
@@ -355,7 +394,7 @@ def _tell_health(draft: _Draft, health: Health) -> None:
 # --- we acted ---------------------------------------------------------------------------------------------------------------
 
 
-def _took(draft: _Draft, took: Took) -> Decision:
+def _took(draft: Draft, took: Took) -> Decision:
     state = draft.state
     failures: list[Failed] = []
     for taken, outcome in zip(took.steps, took.outcomes, strict=True):
@@ -363,7 +402,8 @@ def _took(draft: _Draft, took: Took) -> Decision:
             case Applied():
                 _applied(draft, taken, outcome)
             case Failed():
-                failures.append(outcome)
+                if not hooks.refused(draft, taken, outcome):
+                    failures.append(outcome)
                 draft.tell("step.failed", f"{taken.action} {taken.ref}: {outcome.message}", remedy=outcome.remedy)
     if not failures:
         draft.change(attempt=0)
@@ -376,15 +416,16 @@ def _took(draft: _Draft, took: Took) -> Decision:
     return _fail(draft, message, first.ref, blame=(lasting and not state.settled) or state.attempt + 1 >= PATIENCE_ATTEMPTS)
 
 
-def _applied(draft: _Draft, taken: Step, outcome: Applied) -> None:
+def _applied(draft: Draft, taken: Step, outcome: Applied) -> None:
     draft.tell("step.applied", f"{taken.action} {taken.ref}", action=taken.action)
     if taken.action == Action.REMOVE:
         draft.dropped.append(taken.ref)
         return
     draft.entries.append(msgspec.structs.replace(_intent(taken, draft.now), state="applied", uid=outcome.uid))
+    hooks.made(draft, taken, outcome)
 
 
-def _stumbled(draft: _Draft, stumbled: Stumbled) -> Decision:
+def _stumbled(draft: Draft, stumbled: Stumbled) -> Decision:
     if draft.state.current is None:
         return draft.decide(Rest(draft.now + timedelta(seconds=SETTLE_SECONDS)))
     if stumbled.transient:
@@ -394,7 +435,7 @@ def _stumbled(draft: _Draft, stumbled: Stumbled) -> Decision:
     return _fail(draft, stumbled.message, stumbled.object, blame=not patient)
 
 
-def _fail(draft: _Draft, message: str, object_: ObjectRef | None, *, blame: bool) -> Decision:
+def _fail(draft: Draft, message: str, object_: ObjectRef | None, *, blame: bool) -> Decision:
     """Back off; ``blame`` the Deployment where the failure is its own or has lasted."""
     attempt = draft.state.attempt + 1
     retry_at = draft.now + timedelta(seconds=backoff_seconds(attempt))
@@ -413,93 +454,3 @@ def _listed(stage: tuple[Step, ...]) -> list[dict[str, Any]]:
         {"action": step.action, "object": str(step.ref), "fields": [c.path for c in step.changes[:LISTED_MAX]]}
         for step in stage[:LISTED_MAX]
     ]
-
-
-# --- the draft of a decision ------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Draft:
-    """The Decision as it is being made. Everything here ends up in one atomic write."""
-
-    key: Key
-    state: Reconciliation
-    now: datetime
-    events: list[Event] = field(default_factory=list)
-    deployments: list[Deployment] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    dropped: list[ObjectRef] = field(default_factory=list)
-
-    @property
-    def current(self) -> Deployment:
-        assert self.state.current is not None
-        return self.state.current
-
-    def change(self, **fields: Any) -> None:
-        self.state = msgspec.structs.replace(self.state, **fields)
-
-    def may_try(self) -> bool:
-        retry_at = self.state.retry_at
-        if retry_at is None or self.now >= retry_at:
-            return True
-        # The wall clock jumped back: nobody waits longer than the longest back-off.
-        return retry_at - self.now > timedelta(seconds=BACKOFF_SECONDS_MAX)
-
-    def tell(self, kind: str, message: str, *, revision: str = "", **data: Any) -> None:
-        about = self.state.current or self.state.pending
-        revision = revision or (about.revision if about is not None else "")
-        self.events.append(Event(kind, self.now, message, self.key.application, self.key.environment, revision, data))
-
-    def pend(self, phase: Phase, revision: str, sequence: int, digest: str, message: str, *, first: bool) -> None:
-        current = self.state.current
-        since = current.sequence + 1 if first and current is not None else sequence
-        pending = Deployment(
-            application=self.key.application,
-            environment=self.key.environment,
-            revision=revision,
-            sequence=sequence,
-            phase=phase,
-            health=HealthStatus.UNKNOWN,
-            since=self.now,
-            started=self.now,
-            message=message,
-            digest=digest,
-        )
-        self.deployments.append(pending)
-        self.change(pending=pending, behind=min(self.state.behind or since, since))
-
-    def mark_pending(self, message: str) -> None:
-        pending = self.state.pending
-        if pending is not None and pending.message != message:
-            self.change(pending=msgspec.structs.replace(pending, message=message))
-            self.deployments.append(self.state.pending or pending)
-
-    def mark(self, phase: Phase, message: str, health: Health = UNKNOWN, object_: ObjectRef | None = None) -> None:
-        """``current`` as it is now; ``since`` moves only with the phase."""
-        current = self.current
-        marked = msgspec.structs.replace(
-            current,
-            phase=phase,
-            since=self.now if phase != current.phase else current.since,
-            health=health.status,
-            message=message,
-            object=health.object or object_,
-            last_log_line=health.last_log_line,
-        )
-        if marked != current:
-            self.change(current=marked)
-            self.deployments.append(marked)
-
-    def ended(self, deployment: Deployment, phase: Phase, by: str) -> Deployment:
-        return msgspec.structs.replace(deployment, phase=phase, since=self.now, superseded_by=by)
-
-    def decide(self, act: Act) -> Decision:
-        newest = {(deployment.sequence): deployment for deployment in self.deployments}
-        return Decision(
-            state=self.state,
-            act=act,
-            events=tuple(self.events),
-            deployments=tuple(newest.values()),
-            entries=tuple(self.entries),
-            dropped=tuple(self.dropped),
-        )

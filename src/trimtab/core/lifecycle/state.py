@@ -7,9 +7,11 @@ from datetime import datetime
 
 import msgspec
 
+from trimtab.core.decide.hooks import Occasion, Seen
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import UNKNOWN, Health
+from trimtab.core.model.hook import HookRun
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.plan import Outcome, Plan, Step
@@ -32,7 +34,9 @@ class Reconciliation(msgspec.Struct, frozen=True):
     has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
     whose removal such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
-    those whose removal has begun since without an approval.
+    those whose removal has begun since without an approval. ``runs`` is what became of the hooks of ``current``, ``tries`` how often
+    somebody asked for another try of them; ``deployed``: some Deployment has been healthy. ``progress_seconds`` is what ``deadline`` is
+    made from.
     """
 
     current: Deployment | None = None
@@ -56,6 +60,11 @@ class Reconciliation(msgspec.Struct, frozen=True):
     suspension: Suspension | None = None
     heals: int = 0
     heals_since: datetime | None = None
+    runs: tuple[HookRun, ...] = ()
+    tries: int = 0
+    occasion: Occasion = ""
+    deployed: bool = False
+    progress_seconds: float = 600
 
 
 # --- what may happen --------------------------------------------------------------------------------------------------------
@@ -92,7 +101,8 @@ class Woken(msgspec.Struct, frozen=True):
 
 class Looked(msgspec.Struct, frozen=True):
     """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing,
-    ``given_back`` those that turn out to be another application's, ``owned`` counts what is left.
+    ``given_back`` those that turn out to be another application's, ``owned`` counts what is left, ``remains`` are
+    objects of hooks beside it. ``hooks`` are those of this Deployment, which is the ``occasion``.
     """
 
     plan: Plan
@@ -101,6 +111,9 @@ class Looked(msgspec.Struct, frozen=True):
     dropped: tuple[ObjectRef, ...] = ()
     given_back: tuple[Entry, ...] = ()
     owned: int = 0
+    remains: int = 0
+    hooks: tuple[Seen, ...] = ()
+    occasion: Occasion = "later"
 
 
 class Took(msgspec.Struct, frozen=True):

@@ -25,6 +25,8 @@ KINDS: dict[str, str] = {
     "deployment.reverted": "A later Revision brought back what ran before a Deployment.",
     "step.applied": "One step was carried out.",
     "step.failed": "One step was not carried out, with the reason.",
+    "hook.succeeded": "A hook of a Deployment was run and has succeeded.",
+    "hook.failed": "A hook of a Deployment has failed, or was gone before anybody saw its end.",
     "drift.detected": "The target differs from what was applied although Git did not change.",
     "drift.healed": "Drift was overwritten.",
     "health.changed": "An Application's health changed.",

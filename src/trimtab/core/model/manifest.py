@@ -21,7 +21,17 @@ Body = dict[str, Any]
 
 WAVE_ANNOTATIONS = ("trimtab.dev/wave", "argocd.argoproj.io/sync-wave")
 ADOPT_ANNOTATION = "trimtab.dev/adopt"
-KEEP_ANNOTATIONS = {"trimtab.dev/prune": "disabled", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
+HOOK_ANNOTATION = "trimtab.dev/hook"
+HOOK_DELETE_ANNOTATION = "trimtab.dev/hook-delete"
+HOOK_ANNOTATIONS = (HOOK_ANNOTATION, "argocd.argoproj.io/hook", "helm.sh/hook")
+"""One of them is what an object without a fixed name needs; what they make of it, `Target.hook` says."""
+RUN_ANNOTATION = "trimtab.dev/run"
+"""Which run of a hook an object belongs to; written by us."""
+PRUNE_ANNOTATION = "trimtab.dev/prune"
+END_ANNOTATION = "trimtab.dev/end"
+"""As the one above, but only for when the whole Application goes."""
+CONFIRM = "confirm"
+KEEP_ANNOTATIONS = {PRUNE_ANNOTATION: "disabled", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
 CONTENT_FIELDS = ("tree", "file")
 
 

@@ -23,6 +23,7 @@ class Action(StrEnum):
     REMOVE = "remove"
     ADOPT = "adopt"
     HANDOVER = "handover"
+    RUN = "run"
 
 
 class FieldChange(msgspec.Struct, frozen=True):
@@ -41,7 +42,10 @@ class Step(msgspec.Struct, frozen=True):
 
     ``uid`` is the uid that the object had when the plan was made ("" where it was not there): a removal is only carried out
     on that very object. ``presupposes`` is a digest of what was observed. ``left`` are patterns of the fields that are left to others:
-    where somebody else has written them, they are not written.
+    where somebody else has written them, they are not written. ``hook`` is the phase of the hook that a ``run`` is of; ``over`` on the
+    removal of an object that a hook has left.
+
+    A ``run`` makes the object anew, in the place of the one with ``uid``; it is done when an object of its Manifest's digest is there.
     """
 
     action: Action
@@ -54,6 +58,7 @@ class Step(msgspec.Struct, frozen=True):
     uid: str = ""
     presupposes: str = ""
     left: tuple[str, ...] = ()
+    hook: str = ""
 
 
 class Hold(msgspec.Struct, frozen=True, rename="camel"):
@@ -99,11 +104,23 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
                 self.application,
                 self.environment,
                 *sorted(
-                    [step.ref.identity, step.action, step.wave, step.manifest.digest if step.manifest else "", step.presupposes]
+                    [
+                        step.ref.identity,
+                        step.action,
+                        step.wave,
+                        step.manifest.digest if step.manifest else "",
+                        step.presupposes,
+                        *_hook(step),
+                    ]
                     for step in steps
                 ),
             ]
         )
+
+
+def _hook(step: Step) -> tuple[str, ...]:
+    """Nothing for an ordinary step, so that its hash is what it was before there were hooks."""
+    return (step.hook,) if step.hook else ()
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):

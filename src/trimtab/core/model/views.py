@@ -68,6 +68,7 @@ class StepView(_View, frozen=True):
     application: str
     environment: str
     changes: list[FieldChange]
+    hook: str = ""
 
 
 class HoldView(_View, frozen=True):
@@ -106,7 +107,7 @@ class PlanView(_View, frozen=True):
         return cls(
             hash=plans[0].hash if len(plans) == 1 else combined,
             steps=[
-                StepView(step.action, step.ref, step.application, step.environment, list(step.changes))
+                StepView(step.action, step.ref, step.application, step.environment, list(step.changes), step.hook)
                 for plan in plans
                 for step in plan.steps
             ],
@@ -199,7 +200,7 @@ class ObjectView(_View, frozen=True):
     """One object of an Application: wanted by Git, owned, or both."""
 
     object: ObjectRef
-    sync: str  # synced | missing | changed | removing | unknown
+    sync: str  # synced | missing | changed | removing | hook | unknown
     health: HealthStatus
     message: str
     file: str

@@ -9,6 +9,7 @@ from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Problem, TrimtabError
 from trimtab.core.model.health import Health, HealthStatus
+from trimtab.core.model.hook import HookRun, told
 from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
@@ -107,6 +108,7 @@ class ApplicationQueries(Reader):
         content = _running(session, key)
         manifests = {manifest.identity: manifest for manifest in content.manifests}
         owned = session.world.inventories[key.environment].of(key.application)
+        state = session.world.states.get(key)
         refs = {identity: entry.ref for identity, entry in owned.items()} | {identity: m.ref for identity, m in manifests.items()}
         try:
             observed = await session.hands.target(key.environment).observe(Scope(key.environment, tuple(refs.values())))
@@ -114,14 +116,16 @@ class ApplicationQueries(Reader):
             observed = {}
         steps = {step.ref.identity: str(step.action) for step in live.plan.steps} if live.plan is not None else {}
         held = {hold.object.identity for hold in live.plan.holds if hold.object is not None} if live.plan is not None else set()
+        runs = {run.ref.identity: run for run in state.runs} if state is not None else {}
         views = []
         for identity, ref in sorted(refs.items()):
             manifest, there = manifests.get(identity), observed.get(identity)
-            health = live.health.get(identity, Health(HealthStatus.UNKNOWN))
+            run = runs.get(identity)
+            health = live.health.get(identity) or (told(run) if run is not None else Health(HealthStatus.UNKNOWN))
             views.append(
                 ObjectView(
                     object=ref,
-                    sync="held" if identity in held else _object_sync(steps.get(identity), wanted=manifest is not None),
+                    sync="held" if identity in held else _object_sync(steps.get(identity), wanted=manifest is not None, run=run),
                     health=health.status,
                     message=health.message,
                     file=manifest.file if manifest is not None else "",
@@ -155,7 +159,9 @@ def _running(session: Session, key: Key) -> Content:
     return session.world.contents.get(key, {}).get(state.current.digest, GONE)
 
 
-def _object_sync(action: str | None, *, wanted: bool) -> str:
+def _object_sync(action: str | None, *, wanted: bool, run: HookRun | None) -> str:
+    if action == "run" or (action is None and wanted and run is not None):
+        return "hook"
     if action is None:
         return "synced" if wanted else "kept"
     return {"create": "missing", "remove": "removing"}.get(action, "changed")
@@ -194,7 +200,8 @@ def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Rea
             lifted = hold.lifted_by.replace("HASH", live.plan.hash)
             reasons.append(Reason(str(hold.object or key), "held", hold.reason, lifted))
         for step in live.plan.steps:
-            why = "a wave before it is not healthy yet" if state.retry_at is None else f"it failed {state.attempt} times"
+            why = "what comes before it is not done or not healthy yet"
+            why = why if state.retry_at is None else f"it failed {state.attempt} times"
             seconds = session.workers.next_try(key)
             following = f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
             reasons.append(Reason(str(step.ref), f"to {step.action}", why, following))

@@ -18,6 +18,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, UserError
 from trimtab.core.model.health import Health
+from trimtab.core.model.hook import Hook, annotated
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
@@ -237,11 +238,7 @@ class HostTarget:
                 message = f"remove {step.ref}: expected {step.uid or 'none'}, found another object, {record.uid}"
                 return Failed(step.ref, message, "It is looked at again.")
             try:
-                if record.ref.kind == "File":
-                    return await self._targets.files.remove(record)
-                if record.ref.kind == "Task":
-                    return await self._targets.tasks.remove(record)
-                return await self._targets.processes.remove(record)
+                return await self._gone(record)
             except UserError as error:
                 return Failed(step.ref, error.message, error.remedy, transient=False)
             except TransientError as error:
@@ -266,6 +263,9 @@ class HostTarget:
 
     def wave(self, manifest: Manifest) -> int:
         return wave(manifest)
+
+    def hook(self, manifest: Manifest) -> Hook | None:
+        return annotated(manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return health.assess(observed, manifest)
@@ -297,11 +297,27 @@ class HostTarget:
             return await self._targets.files.preview(self.name, document, manifest, shaped)
         return shaped
 
+    async def _gone(self, record: ObjectRecord) -> Outcome:
+        if record.ref.kind == "File":
+            return await self._targets.files.remove(record)
+        if record.ref.kind == "Task":
+            return await self._targets.tasks.remove(record)
+        return await self._targets.processes.remove(record)
+
     async def _apply(self, step: Step, document: Document, revision: str) -> Outcome:
         manifest = step.manifest
         assert manifest is not None
         before = self._host.records.get(self.name, step.ref.identity)
         owner = Owner(self._host.installation, self.name, step.application)
+        if before is not None and step.action is Action.RUN:
+            if before.digest == manifest.digest and not before.removing:
+                return Applied(before.ref, before.uid)  # this very run, whose answer was lost
+            if before.uid != step.uid:
+                return Failed(step.ref, f"run {step.ref}: another object has taken its place", "It is looked at again.")
+            gone = await self._gone(before)
+            if isinstance(gone, Failed):
+                return gone
+            before = None
         if before is not None and before.owner.installation != owner.installation:
             return Failed(step.ref, f"apply {step.ref}: it belongs to another installation, {before.owner.installation}")
         renewed = before is None or step.action is Action.REPLACE or before.removing

@@ -30,7 +30,7 @@ from .known import Known, describe, managed
 from .leaving import Beside
 from .newcomers import Newcomers
 from .objects import Object
-from .ownership import REPLACE, stamped
+from .ownership import may_be_unknown, replaces, stamped
 from .refusals import problem
 from .resources import Resource
 from .shape import shaped
@@ -83,6 +83,7 @@ class Foresight:
         self._cluster, self._clock, self._places = cluster, clock, places
         self._client = client or cluster.client
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
+        self._hooks: OrderedDict[str, float] = OrderedDict()
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
         self.newcomers = Newcomers(cluster.client, clock)
 
@@ -101,8 +102,8 @@ class Foresight:
         """
         resource = await self._cluster.resource(manifest.ref)
         if resource is None:
-            defined = locating.definition(beside, manifest.ref) is not None
-            return Foreseen(manifest.body, asked=False) if defined else [_unknown_kind(manifest)]
+            expected = locating.definition(beside, manifest.ref) is not None or may_be_unknown(manifest.annotations)
+            return Foreseen(manifest.body, asked=False) if expected else [_unknown_kind(manifest)]
         if not resource.namespaced and manifest.ref.namespace:
             message = "objects of this kind have no namespace"
             return [problem(manifest, "metadata.namespace", message, "Remove metadata.namespace")]
@@ -138,6 +139,25 @@ class Foresight:
         finally:
             asking.close()
         return answer
+
+    async def could_run(self, manifest: Manifest, beside: Sequence[Manifest]) -> list[Problem]:
+        """What the server would refuse of a hook, whatever is there under its name: that will be gone. Raises TransientError."""
+        due = self._hooks.get(manifest.digest, 0.0)
+        if due > self._clock.monotonic():
+            return []
+        probe = msgspec.structs.replace(
+            manifest, ref=msgspec.structs.replace(manifest.ref, name=f"{manifest.ref.name[:200]}-preview")
+        )
+        answer = await self.foresee(probe, beside, shown=True)
+        if not isinstance(answer, Foreseen):
+            return [
+                msgspec.structs.replace(one, message=one.message.replace(str(probe.ref), str(manifest.ref))) for one in answer
+            ]
+        if answer.asked:
+            self._hooks[manifest.digest] = self._clock.monotonic() + ANSWER_SECONDS_MAX
+            while len(self._hooks) > ANSWERS_MAX:
+                self._hooks.popitem(last=False)
+        return []
 
     def applied(self, manifest: Manifest, known: Known, resource: Resource, gone: tuple[str, ...] = ()) -> None:
         """``known`` is what came of applying ``manifest``, out of which ``gone`` was cut."""
@@ -223,18 +243,18 @@ class Foresight:
             try:
                 answer = await client.apply(resource, namespace, name, wanted, force=True, dry_run=True)
             except Invalid as error:
-                replaces = error.immutable and manifest.annotations.get(REPLACE) == "true"
-                if not replaces and refusals.NO_DRY_RUN not in error.message:
+                anew = error.immutable and replaces(manifest.annotations)
+                if not anew and refusals.NO_DRY_RUN not in error.message:
                     raise
-                there = await self._there(resource, namespace, name)
+                there = await self.there(resource, namespace, name)
                 return _over(shaped(there.body()) if there is not None else {}, shaped(wanted)), there, None
-            there = await self._there(resource, namespace, name) if answer.resource_version else None
+            there = await self.there(resource, namespace, name) if answer.resource_version else None
         body = shaped(answer.body())
         if there is not None and not _ours(there, self._cluster.namespace):
             body = adoption.after(body, answer.managers(), MANAGER)
         return body, there, answer
 
-    async def _there(self, resource: Resource, namespace: str, name: str) -> Object | None:
+    async def there(self, resource: Resource, namespace: str, name: str) -> Object | None:
         try:
             return await self._client.get(resource, namespace, name)
         except NotFound:
@@ -253,8 +273,8 @@ class Foresight:
 
 
 def unchanged(known: Known) -> Body:
-    """What stands for the body of something that is as it was applied, on both sides of the comparison: only whether it is to be kept."""
-    return {"metadata": {"annotations": {"trimtab.dev/prune": "disabled"}}} if known.kept else {}
+    """What stands for the body of something that is as it was applied, on both sides of the comparison: only what it says about its removal."""
+    return {"metadata": {"annotations": dict(known.kept)}} if known.kept else {}
 
 
 def observed(known: Known, ref: ObjectRef) -> Observed:

@@ -26,7 +26,7 @@ from .errors import ApiError
 from .judging import Judging
 from .leaving import STATUS, Other
 from .objects import Manager, Object
-from .ownership import DIGEST, PLACED, itself, keeps, owner_of
+from .ownership import DIGEST, PLACED, itself, owner_of, removal
 from .requests import Selector
 from .resources import Resource
 from .watching import Change, Event
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class Known(msgspec.Struct, frozen=True):
     """One object of ours. ``ref`` has the namespace that Git gave it. ``managed`` are the bytes of our entry (b"": there is none).
 
-    ``edition`` changes with every write that is not one of its status. ``kept``: an annotation says that it is not to be removed.
+    ``edition`` changes with every write that is not one of its status. ``kept`` is what annotations say about its removal.
     ``others`` is who else has written fields of it.
     """
 
@@ -56,7 +56,7 @@ class Known(msgspec.Struct, frozen=True):
     finalizers: tuple[str, ...] = ()
     version: int = 0
     edition: str = ""
-    kept: bool = False
+    kept: tuple[tuple[str, str], ...] = ()
     others: tuple[Other, ...] = ()
 
     @property
@@ -215,7 +215,7 @@ def describe(found: Object, home: str) -> Known:
         finalizers=tuple(found.metadata.finalizers or ()),
         version=version_of(found),
         edition=_edition(found),
-        kept=keeps(annotations),
+        kept=removal(annotations),
         others=_of_others(managers),
     )
 

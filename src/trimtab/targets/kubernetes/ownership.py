@@ -14,7 +14,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from trimtab.core.model.manifest import KEEP_ANNOTATIONS, Body, Manifest
+from trimtab.core.model.manifest import CONFIRM, END_ANNOTATION, KEEP_ANNOTATIONS, PRUNE_ANNOTATION, Body, Manifest
 from trimtab.core.model.observed import Owner
 
 INSTALLATION = "trimtab.dev/installation"
@@ -31,7 +31,9 @@ NEVER = "1"
 """A version that no object has: the first write of a cluster has a later one. An apply that names it makes an object or fails."""
 _NOT_APPLIED = ("status",)
 _NOT_APPLIED_METADATA = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
-_KEEPING_OPTIONS = {"argocd.argoproj.io/sync-options": "prune=false", "helm.sh/resource-policy": "keep"}
+OPTIONS = "argocd.argoproj.io/sync-options"
+_KEEPING_OPTIONS = {OPTIONS: "prune=false", "helm.sh/resource-policy": "keep"}
+_DISABLED = KEEP_ANNOTATIONS[PRUNE_ANNOTATION]
 
 
 def stamped(manifest: Manifest, owner: Owner, *, namespace: str, placed: bool, uid: str = "", new: bool = False) -> Body:
@@ -73,10 +75,34 @@ def keeps(annotations: Mapping[str, str]) -> bool:
     """True when an annotation, ours or one that people know from elsewhere, says that the object is not to be removed."""
     if any(annotations.get(name) == value for name, value in KEEP_ANNOTATIONS.items()):
         return True
-    return any(
-        option in (one.strip().lower() for one in annotations.get(name, "").split(","))
-        for name, option in _KEEPING_OPTIONS.items()
+    return any(option in _words(annotations.get(name, "")) for name, option in _KEEPING_OPTIONS.items())
+
+
+def removal(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What annotations, ours or known from elsewhere, say about the removal of an object, in our own words."""
+    said = _words(annotations.get(OPTIONS, ""))
+    found = {
+        PRUNE_ANNOTATION: _DISABLED if keeps(annotations) else CONFIRM if "prune=confirm" in said else "",
+        END_ANNOTATION: _DISABLED if "delete=false" in said else CONFIRM if "delete=confirm" in said else "",
+    }
+    chosen = {name: value or annotations.get(name, "") for name, value in found.items()}
+    return tuple((name, value) for name, value in chosen.items() if value in (_DISABLED, CONFIRM))
+
+
+def replaces(annotations: Mapping[str, str]) -> bool:
+    """True when Git says that the object may be removed and made anew where a field cannot be changed in place."""
+    return annotations.get(REPLACE) == "true" or not {"replace=true", "force=true"}.isdisjoint(
+        _words(annotations.get(OPTIONS, ""))
     )
+
+
+def may_be_unknown(annotations: Mapping[str, str]) -> bool:
+    """True when Git says that the object's kind is made by somebody else, and may not be there yet."""
+    return "skipdryrunonmissingresource=true" in _words(annotations.get(OPTIONS, ""))
+
+
+def _words(text: str) -> list[str]:
+    return [part.strip().lower() for part in text.split(",")]
 
 
 def selector(installation: str, environment: str) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.health import Health
+from trimtab.core.model.hook import Hook
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
@@ -28,7 +29,7 @@ from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
-from . import adoption, checking, foreseeing, leaving, locating, order
+from . import adoption, checking, foreseeing, hooks, leaving, locating, order
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -38,7 +39,7 @@ from .foreseeing import Foreseen, Foresight
 from .judging import WAITING, Judging
 from .known import Known, describe
 from .objects import Object
-from .ownership import REPLACE
+from .ownership import DIGEST, replaces
 from .refusals import failed, problem
 from .requests import Propagation, Selector
 from .resources import Resource
@@ -148,18 +149,19 @@ class KubernetesTarget:
     async def preview(
         self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
     ) -> Preview:
+        kept = [manifest for manifest in manifests if hooks.hook(manifest) is None]
         scaled = leaving.autoscaled(manifests)
         answers = await asyncio.gather(
             *(
                 self._foresight.foresee(one, manifests, leave.get(one.identity, foreseeing.NOTHING), scaled, shown=shown)
-                for one in manifests
+                for one in kept
             )
         )
         left: dict[Identity, tuple[Left, ...]] = {}
         bodies: dict[Identity, Body] = {}
         observed: dict[Identity, Observed | None] = {}
-        problems: list[Problem] = []
-        for manifest, answer in zip(manifests, answers, strict=True):
+        problems = await self._wrong_hooks(manifests)
+        for manifest, answer in zip(kept, answers, strict=True):
             if not isinstance(answer, Foreseen):
                 problems += answer
                 continue
@@ -169,6 +171,12 @@ class KubernetesTarget:
             if answer.asked:
                 observed[manifest.identity] = await self._judged(answer.there)
         return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left)
+
+    async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
+        found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
+        runs = [one for one in manifests if (hook := hooks.hook(one)) is not None and (hook.first or hook.later)]
+        answers = await asyncio.gather(*(self._foresight.could_run(manifest, manifests) for manifest in runs))
+        return [*found, *(wrong for answer in answers for wrong in answer)]
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         assert step.manifest is not None, "a step to apply has a manifest"
@@ -222,6 +230,9 @@ class KubernetesTarget:
 
     def wave(self, manifest: Manifest) -> int:
         return order.wave(manifest)
+
+    def hook(self, manifest: Manifest) -> Hook | None:
+        return hooks.hook(manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return msgspec.convert(observed.status.get("health"), Health)
@@ -277,15 +288,30 @@ class KubernetesTarget:
         """Raises ApiError. Only the very object of the Step is written to, should another one have taken its place."""
         if step.action == Action.ADOPT:
             await self._take_over(step, resource)
+        if step.action == Action.RUN:
+            return await self._run(step, manifest, resource)
         try:
             return await self._write(step, manifest, resource, step.uid)
         except Invalid as error:
-            if not (error.immutable and step.uid and manifest.annotations.get(REPLACE) == "true"):
+            if not (error.immutable and step.uid and replaces(manifest.annotations)):
                 raise
+        return await self._anew(step, manifest, resource)
+
+    async def _run(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
+        """The object of a run is made once: what is there already with its digest is the answer to a request whose answer was lost."""
+        if not step.uid:
+            return await self._write(step, manifest, resource, "")
+        async with self._places:
+            found = await self._foresight.there(resource, self.cluster.place(resource, step.ref), step.ref.name)
+        if found is not None and found.annotations.get(DIGEST) == manifest.digest:
+            return found
+        return await self._anew(step, manifest, resource)
+
+    async def _anew(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
         await self._delete(resource, step.ref, step.uid)
         known = await self._gone(resource, step.ref, step.uid)
         if known is not None:
-            raise TransientError(_held(f"replace {step.ref}", known), remedy=_RELEASE)
+            raise TransientError(_held(f"{step.action} {step.ref}", known), remedy=_RELEASE)
         return await self._write(step, manifest, resource, "")
 
     async def _write(self, step: Step, manifest: Manifest, resource: Resource, uid: str) -> Object:

@@ -1,0 +1,108 @@
+"""Which annotations make a hook of an object of a cluster: Trimtab's own, Argo CD's, Helm's; the first of them that is there. Pure.
+
+https://argo-cd.readthedocs.io/en/stable/user-guide/sync-waves/ and https://helm.sh/docs/topics/charts_hooks/. Argo CD does not
+tell a first Deployment from later ones, Helm does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from trimtab.core.model.errors import Problem
+from trimtab.core.model.hook import Deletion, Hook, HookPhase, annotated, deletions, words
+from trimtab.core.model.manifest import HOOK_ANNOTATION, Manifest
+
+from .order import wave
+from .refusals import problem
+
+ARGO, ARGO_DELETE = "argocd.argoproj.io/hook", "argocd.argoproj.io/hook-delete-policy"
+HELM, HELM_DELETE, HELM_WEIGHT = "helm.sh/hook", "helm.sh/hook-delete-policy", "helm.sh/hook-weight"
+
+_ARGO_PHASES = {
+    "presync": HookPhase.PRE,
+    "sync": HookPhase.MAIN,
+    "postsync": HookPhase.POST,
+    "syncfail": HookPhase.FAILED,
+}
+_NOT_RUN = frozenset({"skip", "predelete", "postdelete"})
+_ARGO_DELETIONS = {
+    "beforehookcreation": Deletion.BEFORE,
+    "hooksucceeded": Deletion.SUCCEEDED,
+    "hookfailed": Deletion.FAILED,
+}
+_HELM_FIRST = {"pre-install": HookPhase.PRE, "post-install": HookPhase.POST}
+_HELM_LATER = {"pre-upgrade": HookPhase.PRE, "post-upgrade": HookPhase.POST}
+_HELM_NOT_RUN = frozenset({"pre-delete", "post-delete", "pre-rollback", "post-rollback", "test", "test-success", "test-failure"})
+_CRD_INSTALL = "crd-install"
+_HELM_DELETIONS = {
+    "before-hook-creation": Deletion.BEFORE,
+    "hook-succeeded": Deletion.SUCCEEDED,
+    "hook-failed": Deletion.FAILED,
+}
+_WEIGHT = re.compile(r"[-+]?[0-9]{1,9}", re.ASCII)
+_ENDING = frozenset(
+    {("", "Pod"), ("batch", "Job"), ("argoproj.io", "Workflow"), ("tekton.dev", "PipelineRun"), ("tekton.dev", "TaskRun")}
+)
+"""Kinds that run to an end. What they use (an account, a ConfigMap) comes first within a wave, as Helm has it."""
+
+
+def hook(manifest: Manifest) -> Hook | None:
+    """The Hook that its annotations make of a Manifest; None for an object that is kept as Git says."""
+    notes = manifest.annotations
+    if not notes:
+        return None
+    turn = int((manifest.ref.group, manifest.ref.kind) in _ENDING)
+    if HOOK_ANNOTATION in notes:
+        own = annotated(manifest)
+        assert own is not None, "its annotation is there"
+        return Hook(own.first, own.later, wave(manifest), turn, own.delete)
+    if ARGO in notes:
+        said = words(notes[ARGO])
+        phases = () if "skip" in said else _in_order(_ARGO_PHASES, said)
+        return Hook(phases, phases, wave(manifest), turn, _deletions(notes.get(ARGO_DELETE, ""), _ARGO_DELETIONS))
+    if HELM in notes and _CRD_INSTALL not in (said := words(notes[HELM])):
+        first, later = _in_order(_HELM_FIRST, said), _in_order(_HELM_LATER, said)
+        return Hook(first, later, _weight(manifest), turn, _deletions(notes.get(HELM_DELETE, ""), _HELM_DELETIONS))
+    return None
+
+
+def problems(manifest: Manifest) -> list[Problem]:
+    """Words of the annotations that mean nothing. The renderer has checked our own."""
+    notes = manifest.annotations
+    known = (
+        (ARGO, {*_ARGO_PHASES, *_NOT_RUN}),
+        (ARGO_DELETE, _ARGO_DELETIONS),
+        (HELM, {*_HELM_FIRST, *_HELM_LATER, *_HELM_NOT_RUN, _CRD_INSTALL}),
+        (HELM_DELETE, _HELM_DELETIONS),
+    )
+    found = [
+        _unknown(manifest, name, word, sorted(right))
+        for name, right in known
+        for word in words(notes.get(name, ""))
+        if word not in right
+    ]
+    if HELM in notes and not _WEIGHT.fullmatch(notes.get(HELM_WEIGHT, "0")):
+        message = "the weight of a hook is a whole number"
+        found.append(problem(manifest, f"metadata.annotations.{HELM_WEIGHT}", message, 'Write one in quotes, such as "-5"'))
+    return found
+
+
+def _unknown(manifest: Manifest, name: str, word: str, right: list[str]) -> Problem:
+    return problem(manifest, f"metadata.annotations.{name}", f'"{word[:40]}" is not known', f"Use one of: {', '.join(right)}")
+
+
+def _in_order(table: Mapping[str, HookPhase], said: Iterable[str]) -> tuple[HookPhase, ...]:
+    found = {table[word] for word in said if word in table}
+    return tuple(phase for phase in HookPhase if phase in found)
+
+
+def _deletions(text: str, table: Mapping[str, Deletion]) -> frozenset[Deletion]:
+    return deletions(table[word] for word in words(text) if word in table)
+
+
+def _weight(manifest: Manifest) -> int:
+    """A wave that is annotated as such counts more, as with Argo CD."""
+    text = manifest.annotations.get(HELM_WEIGHT, "")
+    weighs = manifest.annotated_wave is None and _WEIGHT.fullmatch(text) is not None
+    return int(text) if weighs else wave(manifest)
