@@ -51,15 +51,15 @@ def taken_over(entries: Sequence[Manager], manager: str) -> list[dict[str, Any]]
     if not any(installer(entry) and not _ours(entry, manager) for entry in entries):
         return None
     version = versions[0]
-    joined: Tree = {}
+    all_of_it: Tree = {}
     kept = []
     for entry in entries:
         if entry.api_version == version and (_ours(entry, manager) or installer(entry)):
-            joined = _union(joined, tree(bytes(entry.fields)))
+            all_of_it = joined(all_of_it, tree(bytes(entry.fields)))
         else:
-            kept.append(_written(entry))
-    ours = Manager(manager, "Apply", version, fields=msgspec.Raw(msgspec.json.encode(joined)))
-    return [*kept, _written(ours)]
+            kept.append(written(entry))
+    ours = Manager(manager, "Apply", version, fields=msgspec.Raw(msgspec.json.encode(all_of_it)))
+    return [*kept, written(ours)]
 
 
 def after(body: Body, entries: Sequence[Manager], manager: str) -> Body:
@@ -68,9 +68,9 @@ def after(body: Body, entries: Sequence[Manager], manager: str) -> Body:
     others: Tree = {}
     for entry in entries:
         if installer(entry) and not _ours(entry, manager):
-            theirs = _union(theirs, tree(bytes(entry.fields)))
+            theirs = joined(theirs, tree(bytes(entry.fields)))
         else:
-            others = _union(others, tree(bytes(entry.fields)))
+            others = joined(others, tree(bytes(entry.fields)))
     return _without(body, _difference(theirs, others)) if theirs else body
 
 
@@ -78,21 +78,23 @@ def _ours(entry: Manager, manager: str) -> bool:
     return (entry.manager, entry.operation, entry.subresource) == (manager, "Apply", "")
 
 
-def _written(entry: Manager) -> dict[str, Any]:
-    written = {
+def written(entry: Manager, fields: Tree | None = None) -> dict[str, Any]:
+    """``entry`` as a server takes it, with ``fields`` in the place of its own."""
+    whole = {
         "manager": entry.manager,
         "operation": entry.operation,
         "apiVersion": entry.api_version,
         "fieldsType": "FieldsV1",
-        "fieldsV1": tree(bytes(entry.fields)),
+        "fieldsV1": tree(bytes(entry.fields)) if fields is None else fields,
     }
-    return written | {name: value for name, value in (("time", entry.time), ("subresource", entry.subresource)) if value}
+    return whole | {name: value for name, value in (("time", entry.time), ("subresource", entry.subresource)) if value}
 
 
-def _union(one: Tree, other: Tree) -> Tree:
+def joined(one: Tree, other: Tree) -> Tree:
+    """All that is in either."""
     merged = dict(one)
     for name, inner in other.items():
-        merged[name] = _union(merged[name], inner) if name in merged else inner
+        merged[name] = joined(merged[name], inner) if name in merged else inner
     return merged
 
 

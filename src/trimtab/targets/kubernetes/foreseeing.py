@@ -32,6 +32,7 @@ from .newcomers import Newcomers
 from .objects import Object
 from .ownership import may_be_unknown, replaces, stamped
 from .refusals import problem
+from .renamed import put_back, renamed
 from .resources import Resource
 from .shape import shaped
 
@@ -244,15 +245,29 @@ class Foresight:
                 answer = await client.apply(resource, namespace, name, wanted, force=True, dry_run=True)
             except Invalid as error:
                 anew = error.immutable and replaces(manifest.annotations)
-                if not anew and refusals.NO_DRY_RUN not in error.message:
+                undryable = refusals.NO_DRY_RUN in error.message
+                if error.immutable and not anew:
                     raise
                 there = await self.there(resource, namespace, name)
+                if not anew and not undryable:
+                    healed = self._healed(wanted, there)
+                    if healed is None:
+                        raise
+                    return healed, there, None
                 return _over(shaped(there.body()) if there is not None else {}, shaped(wanted)), there, None
             there = await self.there(resource, namespace, name) if answer.resource_version else None
         body = shaped(answer.body())
         if there is not None and not _ours(there, self._cluster.namespace):
             body = adoption.after(body, answer.managers(), MANAGER)
         return body, there, answer
+
+    def _healed(self, wanted: Body, there: Object | None) -> Body | None:
+        """What becomes of an object of ours of which somebody has edited the keys of elements; None when it is not that."""
+        if there is None or not _ours(there, self._cluster.namespace):
+            return None
+        body = there.body()
+        edited = renamed(wanted, body, there.managers(), MANAGER)
+        return put_back(shaped(body), edited) if edited else None
 
     async def there(self, resource: Resource, namespace: str, name: str) -> Object | None:
         try:

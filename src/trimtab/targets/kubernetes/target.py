@@ -29,7 +29,7 @@ from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
 
-from . import adoption, checking, foreseeing, hooks, leaving, locating, order
+from . import adoption, checking, foreseeing, hooks, leaving, locating, order, renamed
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -45,14 +45,13 @@ from .requests import Propagation, Selector
 from .resources import Resource
 from .rules import Rules
 from .settings import KubernetesSettings
+from .taking import Managers, take
 
 REQUESTS_AT_ONCE_MAX = 16
 GONE_SECONDS_MAX = 5.0
 GONE_LOOK_SECONDS = 0.02
 SERVED_SECONDS_MAX = 5.0
 MANDATES_MAX = 1_000
-ADOPTIONS_MAX = 3
-"""How often an object may be written to by others while it is being adopted."""
 
 log = logging.getLogger(__name__)
 
@@ -282,6 +281,10 @@ class KubernetesTarget:
                 raise TransientError(f"apply {ref}: the server does not serve {ref.kind} of {ref.api_version} yet")
             await self._clock.sleep(GONE_LOOK_SECONDS)
 
+    @property
+    def _forces(self) -> bool:
+        return (self.mandate.conflicts or self.settings.conflicts) == "force"
+
     # --- acting -------------------------------------------------------------------------------------------------------------
 
     async def _apply(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
@@ -293,6 +296,8 @@ class KubernetesTarget:
         try:
             return await self._write(step, manifest, resource, step.uid)
         except Invalid as error:
+            if not error.immutable and step.uid and self._forces and await self._take_back(step, manifest, resource):
+                return await self._write(step, manifest, resource, step.uid)
             if not (error.immutable and step.uid and replaces(manifest.annotations)):
                 raise
         return await self._anew(step, manifest, resource)
@@ -319,10 +324,9 @@ class KubernetesTarget:
         owner = Owner(self._installation, self.name, step.application)
         body = self._foresight.body(manifest, resource, owner, uid=uid, new=not uid)
         namespace = self.cluster.place(resource, step.ref)
-        force = (self.mandate.conflicts or self.settings.conflicts) == "force"
         try:
             async with self._places:
-                return await self._client.apply(resource, namespace, step.ref.name, body, force=force)
+                return await self._client.apply(resource, namespace, step.ref.name, body, force=self._forces)
         except Invalid as error:
             if "metadata.uid" in error.immutable:
                 message = f"{step.action} {step.ref}: another object has taken its place; it is looked at anew"
@@ -350,24 +354,21 @@ class KubernetesTarget:
 
     async def _take_over(self, step: Step, resource: Resource) -> None:
         """Makes the fields of whoever installed it ours, so that those which Git does not have go with the apply."""
-        client, namespace = self._client, self.cluster.place(resource, step.ref)
-        for attempt in range(ADOPTIONS_MAX):
-            async with self._places:
-                found = await client.get(resource, namespace, step.ref.name)
-                managers = adoption.taken_over(found.managers(), MANAGER)
-                if managers is None:
-                    return
-                change: list[dict[str, object]] = [
-                    {"op": "test", "path": "/metadata/uid", "value": step.uid},
-                    {"op": "replace", "path": "/metadata/managedFields", "value": managers},
-                    {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version},
-                ]
-                try:
-                    await client.patch(resource, namespace, step.ref.name, change)
-                    return
-                except Conflict:
-                    if attempt == ADOPTIONS_MAX - 1:
-                        raise
+        place = (self.cluster.place(resource, step.ref), step.ref.name)
+        await take(
+            self._client, resource, place, step.uid, lambda found: adoption.taken_over(found.managers(), MANAGER), self._places
+        )
+
+    async def _take_back(self, step: Step, manifest: Manifest, resource: Resource) -> bool:
+        """Makes ours what stands in the place of elements of ours whose key somebody has edited; True when there was any."""
+        place = (self.cluster.place(resource, step.ref), step.ref.name)
+
+        def managers(found: Object) -> Managers | None:
+            entries = found.managers()
+            edited = renamed.renamed(manifest.body, found.body(), entries, MANAGER)
+            return renamed.taken_back(edited, entries, MANAGER) if edited else None
+
+        return await take(self._client, resource, place, step.uid, managers, self._places)
 
     async def _delete(self, resource: Resource, ref: ObjectRef, uid: str) -> None:
         propagation: Propagation = "Foreground" if self.settings.propagation == "foreground" else "Background"
