@@ -47,6 +47,7 @@ def _fields(struct: inspect.StructType, prefix: str) -> Iterator[tuple[str, str,
             text = text or str((type_.extra_json_schema or {}).get("description", ""))
             type_ = type_.type
         yield path, _type(type_), _default(field), text.replace("|", "\\|")
+        type_ = _said(type_)
         inner = _bare(type_.item_type) if isinstance(type_, inspect.ListType) else type_
         if isinstance(inner, inspect.StructType):
             yield from _fields(inner, f"{path}[]." if isinstance(type_, inspect.ListType) else f"{path}.")
@@ -58,8 +59,14 @@ def _bare(type_: inspect.Type) -> inspect.Type:
     return type_
 
 
+def _said(type_: inspect.Type) -> inspect.Type:
+    """What may be left out with null, without that."""
+    types = [one for one in type_.types if not isinstance(one, inspect.NoneType)] if isinstance(type_, inspect.UnionType) else []
+    return _bare(types[0]) if len(types) == 1 else type_
+
+
 def _type(type_: inspect.Type) -> str:
-    match _bare(type_):
+    match _said(_bare(type_)):
         case inspect.StructType():
             return "object"
         case inspect.ListType(item_type=item):
@@ -78,10 +85,17 @@ def _type(type_: inspect.Type) -> str:
 def _default(field: inspect.Field) -> str:
     if field.required:
         return "required"
-    value: Any = field.default if field.default_factory is inspect.NODEFAULT else field.default_factory()
-    if isinstance(_bare(field.type), inspect.StructType):
+    if isinstance(_said(_bare(field.type)), inspect.StructType):
         return ""
-    return f"`{json.dumps(to_builtins(value))}`"
+    value: Any = field.default if field.default_factory is inspect.NODEFAULT else field.default_factory()
+    return f"`{json.dumps(_brief(to_builtins(value)))}`"
+
+
+def _brief(value: Any) -> Any:
+    """Without the fields that say nothing."""
+    if isinstance(value, list):
+        return [_brief(one) for one in value]
+    return {name: inner for name, inner in value.items() if inner} if isinstance(value, dict) else value
 
 
 def _section(title: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -35,6 +35,7 @@ from trimtab.ports.store import Writes
 from .following import Follower, Moved
 from .journal import Journal
 from .looking import Hands
+from .rebuilding import Rebuilding
 from .sources import Part, Wish, wish_of
 from .world import GONE, Content, Head, Read, World
 
@@ -67,6 +68,7 @@ class Declarer:
         self._repositories = repositories
         self._renderer = renderer
         self._hands = hands
+        self._rebuilding = Rebuilding(hands)
         self._journal = journal
         self._clock = clock
         self._repository = repository
@@ -99,7 +101,7 @@ class Declarer:
             await self._configure()
         wishes = {key: wish_of(key, one, placement, self._repository) for key, one, placement in self._world.declared()}
         self.follower.follow({self.home}.union(*(wish.places for wish in wishes.values())))
-        await self._rebuild({key.environment for key in wishes} | self._environments())
+        unanswered = await self._rebuilding.ask({key.environment for key in wishes} | self._environments())
         affected = await self._affected(wishes, moves)
         self._wishes = wishes
         await self._render(affected)
@@ -108,7 +110,10 @@ class Declarer:
             self._wake(key)
         self._changed.clear()
         self.posted = max([self.posted, *(move.sequence for move in moves)])
-        return bool(self._again)
+        return bool(self._again) or unanswered
+
+    async def stop(self) -> None:
+        await self._rebuilding.stop()
 
     def repository_of(self, key: Key) -> str:
         """Where the content of ``key`` comes from: of several sources, the first."""
@@ -205,13 +210,6 @@ class Declarer:
         return {
             name for name in self._world.configuration.environments if f"Environment/{name}" in self._world.configuration.origins
         }
-
-    async def _rebuild(self, environments: Iterable[str]) -> None:
-        for environment in sorted(environments):
-            try:
-                await self._hands.rebuild(environment)
-            except TrimtabError as error:
-                log.warning("look at environment %s: %s", environment, error)
 
     # --- which Keys ---------------------------------------------------------------------------------------------------------
 

@@ -226,6 +226,7 @@ class Session:
 
     async def stop(self) -> None:
         await self.follower.stop()
+        await self.declarer.stop()
         await self.workers.stop()
         tasks = list(self._watching.values())
         self._watching.clear()

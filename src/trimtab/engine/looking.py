@@ -292,6 +292,10 @@ class Hands:
                 log.exception("%s %s", step.action, step.ref)
                 return Failed(step.ref, f"an error in Trimtab itself: {type(error).__name__}: {error}")
 
+    def rebuilt(self, environment: str) -> bool:
+        """True once `rebuild` has had its answer."""
+        return environment in self._rebuilt
+
     async def rebuild(self, environment: str) -> frozenset[str]:
         """Once per Environment and start: take back into the inventory what the target says is ours.
 

@@ -21,6 +21,7 @@ import msgspec
 from trimtab.core.lifecycle.draft import BACKOFF_SECONDS_MAX
 from trimtab.core.lifecycle.gates import gates
 from trimtab.core.lifecycle.reconcile import step
+from trimtab.core.lifecycle.rollout import WELL, turn
 from trimtab.core.lifecycle.state import (
     Act,
     Decision,
@@ -32,7 +33,7 @@ from trimtab.core.lifecycle.state import (
     Take,
     Woken,
 )
-from trimtab.core.model.config import Application, Placement
+from trimtab.core.model.config import Application, Fleet, Placement
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError
 from trimtab.core.model.event import Event
@@ -52,6 +53,8 @@ JITTER = 0.1
 STORE_RETRY_SECONDS = 1.0
 BROKEN_RETRY_SECONDS = 60.0
 TIMER_SECONDS_MAX = 3_600.0
+
+_NOTHING = Reconciliation()
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +105,8 @@ class Workers:
         self._inbox: dict[Key, deque[Happening]] = defaultdict(deque)
         self._woken: dict[Key, None] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._starting: set[Key] = set()
+        self._turns: dict[Key, datetime] = {}
         self._open = False
         self._due: list[tuple[float, Key]] = []
         self._due_of: dict[Key, float] = {}
@@ -174,6 +179,7 @@ class Workers:
             await self._broken(key, error)
         finally:
             self._hands.end(key)
+            self._starting.discard(key)
             if not self._inbox[key]:
                 del self._inbox[key]
             del self._running[key]
@@ -193,10 +199,19 @@ class Workers:
         while happening is not None:
             now = self._clock.now()
             decision = step(key, gathered.state, happening, now)
+            starts = self._world.fleet(key) is not None and gathered.state.pending is not None and decision.state.pending is None
+            if starts:
+                self._starting.add(key)  # others of its fleet must not start too before this is stored and can be seen
             gathered.add(decision)
             if isinstance(decision.act, Take):
                 self._hands.begin(key, decision.act.steps)
-            if not isinstance(decision.act, Look) or decision.dropped or decision.entries or len(self._inbox[key]) > news:
+            if (
+                starts
+                or not isinstance(decision.act, Look)
+                or decision.dropped
+                or decision.entries
+                or len(self._inbox[key]) > news
+            ):
                 await self._commit(key, gathered, news)
                 news = 0
             if acted:
@@ -209,6 +224,7 @@ class Workers:
 
     def _awake(self, key: Key, state: Reconciliation) -> Happening:
         self._woken.pop(key, None)
+        self._turns.pop(key, None)
         found = self._world.application(key)
         if found is None or state.undeclared or state.pending is None:
             return Woken(progress_seconds=found[0].spec.progress_deadline_seconds if found else 600)
@@ -218,8 +234,22 @@ class Workers:
         after, depends_on = placement.after, application.spec.depends_on
         asked = [Key(environment, key.application) for environment in after] + [Key(key.environment, name) for name in depends_on]
         # The other one's news of the same commit may still be in its inbox; its state is of before that commit then.
+        fleet = self._world.fleet(key)
+        if fleet is not None:
+            # Of those before it only: what is not known yet of those after it could only make it wait less.
+            before = fleet.members[: fleet.members.index(key.environment)]
+            asked += [Key(name, key.application) for name in before]
         news = tuple(f"waits for {other}, which is being looked at" for other in asked if self._inbox.get(other))
-        return news or gates(key, sequence, after=after, depends_on=depends_on, states=self._world.states)
+        if news:
+            return news
+        closed = gates(key, sequence, after=after, depends_on=depends_on, states=self._world.states)
+        return closed if closed or fleet is None else self._turn_in(fleet, key)
+
+    def _turn_in(self, fleet: Fleet, key: Key) -> tuple[str, ...]:
+        found = turn(key, fleet, self._world.states, self._clock.now(), starting=self._starting)
+        if found.due is not None:
+            self._turns[key] = found.due
+        return (found.waits,) if found.waits else ()
 
     async def _commit(self, key: Key, gathered: _Gathered, news: int) -> None:
         """Write what was decided, then let it hold in memory; ``news`` happenings of the inbox are done with then."""
@@ -234,6 +264,10 @@ class Workers:
             self._inbox[key].popleft()
         self._adopt(key, gathered)
         if news:
+            for other in self._world.dependants(key):
+                self.wake(other)
+        if key in self._starting:
+            self._starting.discard(key)
             for other in self._world.dependants(key):
                 self.wake(other)
         gathered.clear()
@@ -254,17 +288,20 @@ class Workers:
         )
 
     def _adopt(self, key: Key, gathered: _Gathered) -> None:
+        before, after = self._world.states.get(key, _NOTHING).health.status, gathered.state.health.status
         inventory = self._world.inventories[key.environment]
         for ref in gathered.dropped:
             inventory.drop(ref.identity)
         for entry in gathered.entries.values():
-            before = inventory.get(entry.ref.identity)
+            owned = inventory.get(entry.ref.identity)
             inventory.put(entry)
-            if before is not None and before.application != entry.application:
-                for other in sorted({before.application, entry.application} - {key.application}):
+            if owned is not None and owned.application != entry.application:
+                for other in sorted({owned.application, entry.application} - {key.application}):
                     self.wake(Key(key.environment, other))  # it may be left with nothing, or have something to remove
         if key in self._world.states or gathered.state != Reconciliation():  # a wake makes nothing of a Key that has ended
             self._world.states[key] = gathered.state
+        for dependant in self._world.dependants(key) if after in WELL and after != before else ():
+            self.wake(dependant)  # the deployment may have been healthy all the time, and then nothing else is told of it
         self._told(key, tuple(gathered.deployments.values()), gathered.finished)
         if gathered.finished:
             self._world.forget(key)
@@ -303,6 +340,8 @@ class Workers:
     # --- due times ----------------------------------------------------------------------------------------------------------
 
     def _schedule(self, key: Key, due: datetime | None, now: datetime) -> None:
+        turn_comes = self._turns.get(key)
+        due = turn_comes if due is None else min(due, turn_comes or due)
         if due is None:
             self._due_of.pop(key, None)
             return

@@ -13,7 +13,16 @@ from datetime import datetime
 from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere
 from trimtab.core.lifecycle.state import Reconciliation
-from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Application, Configuration, Environment, Metadata, Placement, Project
+from trimtab.core.model.config import (
+    DEFAULT_ENVIRONMENT,
+    Application,
+    Configuration,
+    Environment,
+    Fleet,
+    Metadata,
+    Placement,
+    Project,
+)
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
 from trimtab.core.model.inventory import Inventory
@@ -108,6 +117,7 @@ class World:
     ended: dict[tuple[str, int], frozenset[Identity]] = field(default_factory=dict)
     sequence: int = 0
     _dependants: dict[Key, set[Key]] = field(default_factory=dict)
+    _fleets: dict[Key, Fleet] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     _claimed: dict[Key, frozenset[Identity]] = field(default_factory=dict)
 
@@ -176,10 +186,22 @@ class World:
                 self._dependants[Key(environment, key.application)].add(key)
             for name in application.spec.depends_on:
                 self._dependants[Key(key.environment, name)].add(key)
+        self._fleets = {
+            Key(member, name): fleet
+            for name, fleets in configuration.fleets.items()
+            for fleet in fleets
+            for member in fleet.members
+        }
+
+    def fleet(self, key: Key) -> Fleet | None:
+        """The Environments that were selected together with that of ``key``."""
+        return self._fleets.get(key)
 
     def dependants(self, key: Key) -> list[Key]:
         """The Keys whose gates ask about ``key``."""
-        return sorted(self._dependants.get(key, ()))
+        fleet = self._fleets.get(key)
+        others = {Key(name, key.application) for name in fleet.members} - {key} if fleet is not None else set()
+        return sorted(self._dependants.get(key, set()) | others)
 
     # --- contents and claims ------------------------------------------------------------------------------------------------
 
@@ -275,6 +297,8 @@ class World:
         reasons += [
             f"{document} is wrong in Git" for document in self.configuration.doubtful if document.startswith("Application/")
         ]
+        if environment != DEFAULT_ENVIRONMENT and environment not in self.configuration.environments:
+            reasons.append(f"environment {environment} is no longer declared")
         return tuple(reasons)
 
     # --- the removal budget of the Environment ------------------------------------------------------------------------------

@@ -41,9 +41,10 @@ def app(name: str, *environments: str | Placement, path: str = "", depends_on: I
 
 
 def environment(name: str = "host", *, percent: int = 50, objects: int = 3, kind: Any = "memory", **spec: Any) -> Environment:
-    """An Environment in memory. ``percent`` and ``objects`` are its removal budget, ``empty_render`` too where it is given."""
+    """An Environment in memory. ``percent`` and ``objects`` are its removal budget, ``empty_render`` too where it is given; ``labels``."""
+    metadata = Metadata(name=name, labels=spec.pop("labels", {}))
     budget = RemovalBudget(percent=percent, objects=objects, empty_render=spec.pop("empty_render", "hold"))
-    return Environment(metadata=Metadata(name=name), spec=EnvironmentSpec(target={"kind": kind}, removal=budget, **spec))
+    return Environment(metadata=metadata, spec=EnvironmentSpec(target={"kind": kind}, removal=budget, **spec))
 
 
 def ref(kind: str, name: str, *, namespace: str = "", api_version: str = API_VERSION) -> ObjectRef:

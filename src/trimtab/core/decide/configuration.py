@@ -62,7 +62,7 @@ def read(
             _read_file(reading, escaped(file), files[file])
     _keep_from_before(reading, before)
     safe = people.narrowed(_declared(before), reading.said, at=before.origins, hidden=reading.broken)
-    checked = references.check(reading.good, before=safe, doubtful=reading.doubtful)
+    checked = references.check(reading.good, before=safe, doubtful=reading.doubtful, fleets_before=before.fleets)
     for wrong in checked.wrong:
         origin = reading.origins[wrong.document]
         data = files.get(origin.file, b"")
@@ -241,6 +241,7 @@ def _configuration(reading: _Reading, checked: references.Checked) -> Configurat
         grants=_of(effective, Grant),
         policies=_of(effective, Policy),
         protections=_of(effective, Protection),
+        fleets=dict(sorted(checked.fleets.items())),
         origins={key: reading.origins[key] for key in sorted(effective) if key in reading.origins},
         problems=tuple(sorted(reading.problems, key=lambda problem: (problem.file, problem.line))),
         doubtful=tuple(sorted(checked.doubtful)),

@@ -4,12 +4,14 @@ and the limits of Projects hold.
 In come the documents that are right in themselves and those of before; out come the documents that hold together. One that
 refers to what is not there gives way to what it declared before, or to nothing; since that can break others in turn, it is done
 until nothing moves. Each round takes at least one new document out, so it ends.
+
+Selectors are expanded first: what is checked, and what comes out, has one entry for each Environment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,6 +23,7 @@ from trimtab.core.model.config import (
     Chart,
     Document,
     Environment,
+    Fleet,
     Project,
     Source,
 )
@@ -30,6 +33,7 @@ from trimtab.core.model.text import is_safe_line
 from . import people
 from .limits import allows_environment, allows_repository
 from .positions import Path
+from .selection import Expanded, expand
 from .strict import nearest
 
 _CHART_SCHEMES = ("https://", "http://", "oci://")
@@ -44,25 +48,37 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-New = Application | User | Group | Grant
+New = Expanded | User | Group | Grant
 """What can be wrong by what it refers to."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """``effective`` holds together; ``doubtful`` are those that are wrong in Git now, whether something stands in for them or not."""
+    """``effective`` holds together; ``doubtful`` are those that are wrong in Git now, whether something stands in for them or not.
+    ``fleets`` are by Application.
+    """
 
     effective: dict[str, Document]
     doubtful: frozenset[str]
     wrong: tuple[Wrong, ...]
+    fleets: dict[str, tuple[Fleet, ...]] = field(default_factory=dict)
 
 
-def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubtful: set[str]) -> Checked:
+def check(
+    good: Mapping[str, Document],
+    *,
+    before: Mapping[str, Document],
+    doubtful: set[str],
+    fleets_before: Mapping[str, tuple[Fleet, ...]] | None = None,
+) -> Checked:
     """``doubtful`` documents are wrong in themselves, and not among the ``good``."""
     effective = {**{key: before[key] for key in doubtful if key in before}, **good}
-    new = {key: one for key, one in good.items() if isinstance(one, Application | User | Group | Grant)}
-    kept = set(doubtful)
-    found: list[Wrong] = []
+    fleets_before = fleets_before or {}
+    expanded = _expanded(good, effective, before, fleets_before)
+    effective |= {key: one.application for key, one in expanded.items()}
+    new: dict[str, New] = {**expanded, **{key: one for key, one in good.items() if isinstance(one, User | Group | Grant)}}
+    found = [Wrong(key, one.path, one.message, one.remedy) for key, each in expanded.items() for one in each.empty]
+    kept = doubtful | {one.document for one in found}
     while wrong := list(_all(new, effective, good.keys() | kept)):
         found += wrong
         for key in {one.document for one in wrong}:
@@ -72,23 +88,54 @@ def check(good: Mapping[str, Document], *, before: Mapping[str, Document], doubt
             if key in before:
                 effective[key] = before[key]
     told = {(one.document, one.path): one for one in reversed(found)}
-    return Checked(effective, frozenset(kept), tuple(one for one in found if told[one.document, one.path] is one))
+    distinct = tuple(one for one in found if told[one.document, one.path] is one)
+    return Checked(effective, frozenset(kept), distinct, _fleets(effective, new, fleets_before))
+
+
+def _expanded(
+    good: Mapping[str, Document],
+    effective: Mapping[str, Document],
+    before: Mapping[str, Document],
+    fleets_before: Mapping[str, tuple[Fleet, ...]],
+) -> dict[str, Expanded]:
+    environments = {one.metadata.name: one for one in effective.values() if isinstance(one, Environment)}
+    expanded = {}
+    for key, one in good.items():
+        if isinstance(one, Application):
+            was = before.get(key)
+            earlier = was if isinstance(was, Application) else None
+            expanded[key] = expand(one, environments, before=earlier, fleets_before=fleets_before.get(one.name, ()))
+    return expanded
+
+
+def _fleets(
+    effective: Mapping[str, Document], new: Mapping[str, New], before: Mapping[str, tuple[Fleet, ...]]
+) -> dict[str, tuple[Fleet, ...]]:
+    fleets = {}
+    for key, one in effective.items():
+        if isinstance(one, Application):
+            made = new.get(key)
+            found = made.fleets if isinstance(made, Expanded) else before.get(one.name, ())
+            if found:
+                fleets[one.name] = found
+    return fleets
 
 
 def _all(new: Mapping[str, New], effective: Mapping[str, Document], known: set[str]) -> Iterator[Wrong]:
     for key, one in new.items():
-        found = _of_one(one, effective, known) if isinstance(one, Application) else people.wrong(one, effective)
+        found = _of_one(one, effective, known) if isinstance(one, Expanded) else people.wrong(one, effective)
         for path, message, remedy in found:
             yield Wrong(key, path, message, remedy)
     yield from _circles(new, effective)
 
 
-def _of_one(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
-    yield from _sources(application)
-    yield from _paths(application)
-    yield from _placements(application, effective, known)
-    yield from _depends(application, effective, known)
-    yield from _project(application, effective, known)
+def _of_one(one: Expanded, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    yield from ((finding.path, finding.message, finding.remedy) for finding in one.wrong)
+    yield from _sources(one.application)
+    yield from _paths(one)
+    yield from _placements(one, effective, known)
+    yield from _depends(one.application, effective, known)
+    yield from _project(one, effective, known)
 
 
 def _placed(application: Application) -> list[tuple[Path, Source]]:
@@ -122,12 +169,11 @@ def _sources(application: Application) -> Iterator[tuple[Path, str, str]]:
         yield _placed(application)[0][0], "no source is rendered", "Leave renderer out in one of them"
 
 
-def _paths(application: Application) -> Iterator[tuple[Path, str, str]]:
+def _paths(one: Expanded) -> Iterator[tuple[Path, str, str]]:
     """Paths and addresses that cannot be meant: they leave the repository or hold what no path has."""
-    spec = application.spec
-    placed = _placed(application)
+    placed, places = _placed(one.application), list(zip(one.entries, one.application.spec.environments, strict=True))
     texts: list[tuple[Path, str]] = [((*path, "path"), source.path) for path, source in placed]
-    texts += [(("spec", "environments", index, "path"), one.path) for index, one in enumerate(spec.environments)]
+    texts += [(("spec", "environments", index, "path"), place.path) for index, place in places]
     for path, text in texts:
         if ".." in text.split("/"):
             yield path, "the path leaves the repository", "Write it from the root of the repository, without .."
@@ -136,27 +182,23 @@ def _paths(application: Application) -> Iterator[tuple[Path, str, str]]:
     for path, source in placed:
         texts += [((*path, "repository"), source.repository), ((*path, "revision"), source.revision)]
         texts += [((*path, "chart", "name"), source.chart.name), ((*path, "chart", "repository"), source.chart.repository)]
-    texts += [(("spec", "environments", index, "revision"), one.revision) for index, one in enumerate(spec.environments)]
+    texts += [(("spec", "environments", index, "revision"), place.revision) for index, place in places]
     for path, text in texts:
         if not is_safe_line(text) or text.startswith("-"):
             yield path, "this begins with a dash or has control characters", "Write it on one line, without them"
 
 
-def _placements(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
-    placed = [one.name for one in application.spec.environments]
-    for index, placement in enumerate(application.spec.environments):
-        path: Path = ("spec", "environments", index)
-        if placement.name in placed[:index]:
-            yield (*path, "name"), f"the environment {placement.name} is there twice", "Keep one of the two"
-        if placement.name != DEFAULT_ENVIRONMENT and f"Environment/{placement.name}" not in effective:
-            declared = {one.metadata.name for one in effective.values() if isinstance(one, Environment)} | {DEFAULT_ENVIRONMENT}
-            yield (*path, "name"), *_not_there("Environment", placement.name, declared, known)
-        for at, name in enumerate(placement.after):
-            if name == placement.name:
-                yield (*path, "after", at), f"{name} cannot come after itself", "Remove it"
-            elif name not in placed:
-                text = f"the Application does not run in {name}, so nothing can come after it"
-                yield (*path, "after", at), text, nearest(name, [one for one in placed if one != placement.name] or placed)
+def _placements(one: Expanded, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    placed = [place.name for place in one.application.spec.environments]
+    for at, name in enumerate(placed):
+        path: Path = ("spec", "environments", one.entries[at], "name")
+        if name in placed[:at]:
+            yield path, f"the environment {name} is there twice", "Keep one of the two"
+        if name != DEFAULT_ENVIRONMENT and name not in one.kept and f"Environment/{name}" not in effective:
+            declared = {each.metadata.name for each in effective.values() if isinstance(each, Environment)} | {
+                DEFAULT_ENVIRONMENT
+            }
+            yield path, *_not_there("Environment", name, declared, known)
 
 
 def _depends(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
@@ -174,13 +216,14 @@ def _depends(application: Application, effective: Mapping[str, Document], known:
             yield path, text, "A dependency holds within one environment: place both in it, or remove the dependency"
 
 
-def _project(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+def _project(one: Expanded, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    application = one.application
     name = application.spec.project
     project = effective.get(f"Project/{name}")
     if not isinstance(project, Project):
         # A Project that is declared and cannot be read is no leave to do everything.
         if name != DEFAULT_PROJECT or f"Project/{name}" in known:
-            names = {one.metadata.name for one in effective.values() if isinstance(one, Project)} | {DEFAULT_PROJECT}
+            names = {each.metadata.name for each in effective.values() if isinstance(each, Project)} | {DEFAULT_PROJECT}
             yield ("spec", "project"), *_not_there("Project", name, names, known)
         return
     for source_path, source in _placed(application):
@@ -191,7 +234,7 @@ def _project(application: Application, effective: Mapping[str, Document], known:
             if not allows_repository(project, repository):
                 allowed = ", ".join(project.spec.repositories)
                 yield path, f"the Project {name} does not allow this repository", f"Allowed: {allowed}"
-    for index, placement in enumerate(application.spec.environments):
+    for index, placement in zip(one.entries, application.spec.environments, strict=True):
         if not allows_environment(project, placement.name):
             text = f"the Project {name} does not allow the environment {placement.name}"
             yield ("spec", "environments", index, "name"), text, f"Allowed: {', '.join(project.spec.environments)}"
@@ -205,7 +248,7 @@ def _not_there(kind: str, name: str, names: set[str], known: set[str]) -> tuple[
 
 def _circles(new: Mapping[str, New], effective: Mapping[str, Document]) -> Iterator[Wrong]:
     """Circles of `dependsOn` and `after` together: none of their Applications could ever begin."""
-    graph = _graph(one for one in effective.values() if isinstance(one, Application))
+    graph = _graph(new, [one for one in effective.values() if isinstance(one, Application)])
     while circle := _circle(graph):
         words = " needs ".join(f"{application}@{environment}" for environment, application in circle)
         told = set()
@@ -222,15 +265,18 @@ _Node = tuple[str, str]
 _Graph = dict[_Node, dict[_Node, Path]]
 
 
-def _graph(applications: Iterator[Application]) -> _Graph:
+def _graph(new: Mapping[str, New], every: list[Application]) -> _Graph:
     """For each (environment, application), what it waits for and the field that says so."""
-    every = list(applications)
     graph: _Graph = {(one.name, application.name): {} for application in every for one in application.spec.environments}
     for application in every:
+        made = new.get(f"Application/{application.name}")
         for index, placement in enumerate(application.spec.environments):
             waits = graph[placement.name, application.name]
             for at, name in enumerate(placement.after):
-                waits.setdefault((name, application.name), ("spec", "environments", index, "after", at))
+                place: Path = (index, "after", at)
+                if isinstance(made, Expanded):
+                    place = (made.entries[index], "after", made.after_at[placement.name, name])
+                waits.setdefault((name, application.name), ("spec", "environments", *place))
             for at, name in enumerate(application.spec.depends_on):
                 waits.setdefault((placement.name, name), ("spec", "dependsOn", at))
             waits.pop((placement.name, application.name), None)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import inspect
 
-from trimtab.core.model.config import NAME_PATTERN
+from trimtab.core.model.config import NAME_OR_NOT_PATTERN, NAME_PATTERN, SHARE_PATTERN
 from trimtab.core.model.text import escaped, printable
 
 from .positions import Path
@@ -22,6 +22,8 @@ from .positions import Path
 _QUOTES_REMEDY: Final = "Put the value in quotes"
 _PATTERN_REMEDIES: Final = {
     NAME_PATTERN: "Use lower-case letters, digits and dashes, at most 63 characters, a letter or digit at both ends",
+    NAME_OR_NOT_PATTERN: "Use lower-case letters, digits and dashes, at most 63 characters, a letter or digit at both ends",
+    SHARE_PATTERN: 'Write a number, or a share such as "25%"',
     r"^/": "Begin it with a slash, as in /spec/replicas (RFC 6901)",
 }
 
@@ -77,6 +79,8 @@ def _check(value: Any, wanted: inspect.Type, path: Path, findings: list[Finding]
             return _list(value, wanted, path, findings)
         case inspect.DictType():
             return _dict(value, wanted, path, findings)
+        case inspect.UnionType():
+            return _union(value, wanted, path, findings)
         case _:
             finding = _scalar(value, wanted)
             if finding is not None:
@@ -126,6 +130,19 @@ def _dict(value: Any, wanted: inspect.DictType, path: Path, findings: list[Findi
         findings.append(Finding(f"a mapping is wanted here, not {shown(value)}", path, 'Write "name: value" lines below it'))
         return value
     return {name: _check(inner, wanted.value_type, (*path, name), findings) for name, inner in value.items()}
+
+
+def _union(value: Any, wanted: inspect.UnionType, path: Path, findings: list[Finding]) -> Any:
+    """One of several types; what is wrong is told as of the one that comes closest, which here is the last."""
+    wrong: list[Finding] = []
+    for type_ in wanted.types:
+        if not isinstance(type_, inspect.NoneType):
+            wrong = []
+            clean = _check(value, type_, path, wrong)
+            if not wrong:
+                return clean
+    findings += wrong
+    return value
 
 
 def _scalar(value: Any, wanted: inspect.Type) -> tuple[str, str] | None:

@@ -25,8 +25,14 @@ DEFAULT_ENVIRONMENT = "host"
 DEFAULT_PROJECT = "default"
 DEFAULT_TARGET = "host"
 
+NAME_OR_NOT_PATTERN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
+SHARE_PATTERN = r"^(100|[1-9][0-9]?)%$"
+
 RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
 Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer, with `*` and `[name=web]` as parts.")]
+
+Share = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=SHARE_PATTERN)]
+"""How many, as a number or as a share of all."""
 
 
 class Chart(_Strict, frozen=True):
@@ -141,17 +147,79 @@ class Ignore(_Strict, frozen=True):
     name: Annotated[str, Meta(description='Name of the object; "" is every name.')] = ""
 
 
-class Placement(_Strict, frozen=True):
-    """An Environment that an Application runs in."""
+class Requirement(_Strict, frozen=True):
+    """What a label has to be."""
 
-    name: Name
+    key: Annotated[str, Meta(pattern=r"\S", description="The label.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"],
+        Meta(
+            description="`In`, `NotIn`: its value is, or is not, among `values`; `Exists`, `DoesNotExist`: it is there, or is not."
+        ),
+    ]
+    values: Annotated[list[str], Meta(description="For `In` and `NotIn`.")] = []
+
+
+class Selector(_Strict, frozen=True):
+    """Labels that an Environment must have. Everything that is said must hold; `{}` is every Environment that is declared."""
+
+    match_labels: Annotated[dict[str, str], Meta(description="Labels with their values.")] = {}
+    match_expressions: Annotated[list[Requirement], Meta(description="More that must hold of labels.")] = []
+
+
+class Rollout(_Strict, frozen=True):
+    """In which order, and how many at a time, the selected Environments get what is new."""
+
+    max_unavailable: Annotated[
+        Share,
+        Meta(description="How many of the Environments, or which share of them, may be on their way or unwell at once."),
+    ] = 1
+    steps: Annotated[
+        list[Share],
+        Meta(
+            description="So many of the Environments first; once all of those are healthy, up to so many, and at last the rest."
+        ),
+    ] = []
+    order: Annotated[list[Name], Meta(description="Environments that come first, in this order; the others follow by name.")] = []
+    order_by_label: Annotated[
+        str,
+        Meta(description="A label whose value orders the Environments, numbers by size; those without it come last."),
+    ] = ""
+    pause_seconds: Annotated[
+        int,
+        Meta(ge=0, le=604800, description="How long an Environment must have been healthy before others go on."),
+    ] = 0
+
+
+class Placement(_Strict, frozen=True):
+    """An Environment that an Application runs in, or several that labels choose."""
+
+    name: Annotated[str, Meta(pattern=NAME_OR_NOT_PATTERN, description="The Environment. Either this or `selector` is said.")] = (
+        ""
+    )
     path: Annotated[str, Meta(description="A path that takes the place of source.path in this Environment (an overlay).")] = ""
     revision: Annotated[str, Meta(description="A revision that takes the place of source.revision in this Environment.")] = ""
     after: Annotated[
         list[Name],
-        Meta(description="Promotion: the same commit, once the Application is healthy in these Environments."),
+        Meta(description="Promotion: the same commit, once the Application is healthy in these Environments or fleets."),
     ] = []
     helm: Annotated[HelmOverlay, Meta(description="What this Environment adds to source.helm.")] = HelmOverlay()
+    selector: Annotated[
+        Selector | None,
+        Meta(description="Every Environment whose labels match, except those that another entry names."),
+    ] = None
+    fleet: Annotated[
+        str,
+        Meta(
+            pattern=NAME_OR_NOT_PATTERN, description="What `after` of other entries may call the selected Environments together."
+        ),
+    ] = ""
+    rollout: Annotated[
+        Rollout | None,
+        Meta(
+            description="With `selector`: how what is new goes through the Environments; without it one after the other, by name."
+        ),
+    ] = None
 
 
 class ApplicationSpec(_Strict, frozen=True):
@@ -291,6 +359,19 @@ KINDS: dict[str, type[Document]] = {
 }
 
 
+class Fleet(msgspec.Struct, frozen=True):
+    """The Environments that one entry of an Application selects, in the order in which they get what is new.
+
+    ``steps`` are counts of members from the first on, ascending: those of one step are healthy before the next begins.
+    """
+
+    members: tuple[str, ...]
+    name: str = ""
+    max_unavailable: int = 1
+    steps: tuple[int, ...] = ()
+    pause_seconds: int = 0
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Where a document stands: ``file`` relative to the repository's root, ``line`` from 1."""
 
@@ -300,6 +381,9 @@ class Origin(msgspec.Struct, frozen=True):
 
 class Configuration(msgspec.Struct, frozen=True):
     """All that is declared, by name. ``origins`` is by ``Kind/name``. The Environment `host` and the Project `default` are always there.
+
+    Applications stand here with one entry for each Environment that they run in, whether it was named or selected; ``fleets`` has
+    those that an entry selected together.
 
     ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are wrong in Git
     now: what they said before stands in for them, where it is known; ``complete`` is False while any document could not be read at all, so that something
@@ -314,6 +398,7 @@ class Configuration(msgspec.Struct, frozen=True):
     grants: dict[str, Grant] = {}
     policies: dict[str, Policy] = {}
     protections: dict[str, Protection] = {}
+    fleets: dict[str, tuple[Fleet, ...]] = {}
     origins: dict[str, Origin] = {}
     problems: tuple[Problem, ...] = ()
     doubtful: tuple[str, ...] = ()
