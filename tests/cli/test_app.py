@@ -71,6 +71,7 @@ def test_a_list_as_json_is_the_documented_shape(line: Line) -> None:
         "health": "degraded",
         "message": "exited with status 1",
         "suspended": False,
+        "origin": "",
     }
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from trimtab.core.model.config import Application, Environment, Placement, Rollout, Selector
+from trimtab.core.model.config import Application, Environment, Placement, Rollout
 from trimtab.core.model.errors import TransientError
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
+from trimtab.core.model.selector import Selector
 from trimtab.engine.commands import Commands
 from trimtab.engine.queries import Queries
 from trimtab.testing.factories import app, environment, manifest

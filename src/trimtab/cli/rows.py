@@ -12,8 +12,9 @@ def tell_applications(out: Out, applications: Sequence[ApplicationRow]) -> None:
     if not applications:
         out.line("There are no applications.")
         return
+    generated = any(row.origin for row in applications)
     out.table(
-        ["name", "environment", "revision", "sync", "health", "message"],
+        ["name", "environment", "revision", "sync", "health", *(["from"] if generated else []), "message"],
         [
             [
                 row.name,
@@ -21,6 +22,7 @@ def tell_applications(out: Out, applications: Sequence[ApplicationRow]) -> None:
                 short(row.revision),
                 "suspended" if row.suspended else row.sync,
                 row.health.value,
+                *([row.origin] if generated else []),
                 row.message,
             ]
             for row in applications

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trimtab.core.decide.configuration import ENDINGS, Adapters, read, zero_configuration
+from trimtab.core.decide.configuration import ENDINGS, Adapters, configured, parse, zero_configuration
+from trimtab.core.decide.elements import Ask, Seen, Unknown
+from trimtab.core.decide.generators import Memory, leaving
 from trimtab.core.decide.ignoring import as_before
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import outside_of
 from trimtab.core.decide.positions import pinned
+from trimtab.core.decide.reading import Reading
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
 from trimtab.core.model.config import Chart, Configuration, Environment, Helm, Jsonnet
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError, UserError
@@ -33,6 +36,7 @@ from trimtab.ports.renderer import Rendered, Renderer
 from trimtab.ports.store import Writes
 
 from .following import Follower, Moved
+from .generating import Generating
 from .journal import Journal
 from .looking import Hands
 from .rebuilding import Rebuilding
@@ -82,6 +86,10 @@ class Declarer:
         self._again: dict[Key, None] = {}
         self._changed: dict[Key, None] = {}
         self._told: set[Key] = set()
+        self._generating = Generating(world, repositories, repository)
+        self._memory = Memory()
+        self._reading: Reading | None = None
+        self._found: dict[Ask, Seen | Unknown] | None = None
         self._configuration_tree: str | None = None
         self._told_problems: tuple[str, ...] = ()
         self.posted = 0
@@ -97,10 +105,10 @@ class Declarer:
     async def moved(self, moves: list[Moved]) -> bool:
         """Heads moved: render what they changed and post it. True when something has to be tried again soon."""
         assert self.follower is not None
-        if any((move.repository, move.expression) == self.home for move in moves):
-            await self._configure()
+        await self._configure(any((move.repository, move.expression) == self.home for move in moves))
         wishes = {key: wish_of(key, one, placement, self._repository) for key, one, placement in self._world.declared()}
-        self.follower.follow({self.home}.union(*(wish.places for wish in wishes.values())))
+        asked = {self._generating.place(ask) for ask in self._found or ()}
+        self.follower.follow({self.home, *asked}.union(*(wish.places for wish in wishes.values())))
         unanswered = await self._rebuilding.ask({key.environment for key in wishes} | self._environments())
         affected = await self._affected(wishes, moves)
         self._wishes = wishes
@@ -137,32 +145,44 @@ class Declarer:
         """True while ``key`` is rendered anew without a commit, because what went wrong may pass."""
         return key in self._again
 
-    async def _configure(self) -> None:
+    async def _configure(self, moved: bool) -> None:
+        """``moved``: the head of the configuration repository. Others may matter too, to Generators."""
         head = self._world.heads[self.home]
-        assert head.revision is not None, "its head moved"
-        tree = self._repositories.tree(self._repository, head.revision)
-        entry = tree.entry(CONFIGURATION_DIRECTORY)
-        if entry is None:
-            configuration = zero_configuration(await self._renderer.discover(tree))
-        elif entry.id == self._configuration_tree:
+        if head.revision is None:
             return
-        else:
-            configuration = await self._examined(_read(tree, self._world.configuration, self._adapters), tree)
-        await self._adopt(configuration)
+        tree = self._repositories.tree(self._repository, head.revision)
+        entry = tree.entry(CONFIGURATION_DIRECTORY) if moved else None
+        if moved and entry is None:
+            await self._unconfigured(tree)
+            return
+        if entry is not None and entry.id != self._configuration_tree:
+            self._reading, self._found = _parsed(tree, self._adapters), None
+        if self._reading is None or (found := self._generating.look(self._reading.asks())) == self._found:
+            return
+        before = self._world.configuration
+        made = configured(self._reading, before, found=found, alive=self._world.alive(), memory=self._memory)
+        await self._adopt(await self._examined(made, tree))
         # Only now: had it not been recorded, it would have to be read again.
-        self._configuration_tree = entry.id if entry is not None else None
+        self._found = found
+        self._configuration_tree = entry.id if entry is not None else self._configuration_tree
 
     async def _examined(self, configuration: Configuration, tree: Tree) -> Configuration:
         """With what is wrong with the programs in it. A document of which an ignore rule is wrong says what it said before."""
         found = await self._judge.examine(configuration) if self._judge is not None else ()
         if not found:
             return configuration
-        origins = {(origin.file, origin.line): name for name, origin in configuration.origins.items()}
-        wrong = {origins.get((one.file, one.line), "") for one in found if one.field.startswith("spec.ignore")}
+        ignoring = {(one.file, one.line) for one in found if one.field.startswith("spec.ignore")}
+        wrong = {name for name, origin in configuration.origins.items() if (origin.file, origin.line) in ignoring}
         problems = [pinned(one, tree.read(one.file, bytes_max=CONFIGURATION_FILE_BYTES_MAX)) for one in found if one.file]
         return as_before(
             configuration, self._world.configuration, wrong, problems=sorted(problems, key=lambda one: (one.file, one.line))
         )
+
+    async def _unconfigured(self, tree: Tree) -> None:
+        self._reading, self._configuration_tree = None, None
+        configuration = zero_configuration(await self._renderer.discover(tree))
+        gone = leaving(self._world.configuration, {}, configuration.applications, self._world.alive())
+        await self._adopt(msgspec.structs.replace(configuration, leaving=gone))
 
     async def _adopt(self, configuration: Configuration) -> None:
         """Store it with what is to be told about it, then let it hold."""
@@ -195,6 +215,10 @@ class Declarer:
                 same = limited and before.applications.get(name) == application
                 if not same or before.environments.get(placement.name) != configuration.environments.get(placement.name):
                     yield Key(placement.name, name)
+
+        for name in before.leaving.keys() | configuration.leaving.keys():
+            if before.leaving.get(name) != configuration.leaving.get(name):
+                yield from (key for key in self._world.states if key.application == name)
 
     def _kept_environments(self, configuration: Configuration) -> dict[str, Environment]:
         """Environments that hold objects of ours: their target must be known even when Git no longer declares them."""
@@ -326,7 +350,12 @@ class Declarer:
 
     def _sequence(self, heads: list[Head]) -> int:
         """What is wanted follows from the content at the heads and from the configuration: the latest of them counts."""
-        return max(head.sequence for head in (*heads, self._world.heads[self.home]))
+        return max(self._declared_at(), *(head.sequence for head in heads))
+
+    def _declared_at(self) -> int:
+        """The sequence of the configuration: of its own head, and of those that Generators look at."""
+        asked = [self._world.heads.get(self._generating.place(ask)) for ask in self._found or ()]
+        return max(head.sequence for head in (self._world.heads[self.home], *asked) if head is not None)
 
     def _unrenderable(self, key: Key, wish: Wish, revision: Revision, sequence: int, error: TrimtabError) -> Unrenderable:
         self._world.problems[key] = error.problems
@@ -436,9 +465,9 @@ class Declarer:
             state = self._world.states.get(key)
             if state is not None and state.undeclared and GONE.digest in self._world.contents[key]:
                 continue
-            self._offer(key, GONE, head.sequence)
+            self._offer(key, GONE, self._declared_at())
             assert head.revision is not None
-            self._post(key, Declared(head.revision, head.sequence, GONE.digest, undeclared=True))
+            self._post(key, Declared(head.revision, self._declared_at(), GONE.digest, undeclared=True))
 
 
 def _declared_paths(wish: Wish) -> tuple[tuple[str, str], ...]:
@@ -468,8 +497,8 @@ def _content_of(parts: list[tuple[Part, Rendered]], manifests: tuple[Manifest, .
     return Content(whole, manifests, tuple(Read(*place, tuple(found.items())) for place, found in inputs.items()), capabilities)
 
 
-def _read(tree: Tree, before: Configuration, adapters: Adapters | None) -> Configuration:
-    """The configuration in ``tree``; what cannot even be fetched from it is a Problem like any other."""
+def _parsed(tree: Tree, adapters: Adapters | None) -> Reading:
+    """The documents in ``tree``; what cannot even be fetched from it is a Problem like any other."""
     files: dict[str, bytes] = {}
     problems: list[Problem] = []
     for entry in tree.walk(CONFIGURATION_DIRECTORY):
@@ -481,12 +510,10 @@ def _read(tree: Tree, before: Configuration, adapters: Adapters | None) -> Confi
             # No reader accepts a NUL, so all that the file declared before stays, and nothing counts as gone.
             files[entry.path] = b"\0"
             problems.append(Problem(error.message, entry.path, remedy=error.remedy))
-    read_well = read(files, before, adapters=adapters)
-    if not problems:
-        return read_well
+    reading = parse(files, adapters=adapters)
     unread = {problem.file for problem in problems}
-    others = (problem for problem in read_well.problems if problem.file not in unread)
-    return msgspec.structs.replace(read_well, problems=(*problems, *others))
+    reading.problems = [*problems, *(problem for problem in reading.problems if problem.file not in unread)]
+    return reading
 
 
 def _content(tree: Tree, entry: TreeEntry, files: int) -> bytes:

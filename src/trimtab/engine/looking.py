@@ -228,7 +228,7 @@ class Hands:
             claims=claims,
             contenders=world.contenders(key, claims),
             suspended=world.suspended(key.environment, owners),
-            doubts=world.doubts(key.environment),
+            doubts=(*world.doubts(key.environment), *world.withheld(key)),
             budget=environment.spec.removal,
             elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),
             leave=leave,

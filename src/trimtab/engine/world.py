@@ -193,6 +193,11 @@ class World:
             for member in fleet.members
         }
 
+    def alive(self) -> frozenset[str]:
+        """Applications of which something is left, declared or not."""
+        owners = {name for inventory in self.inventories.values() for name in inventory.applications()}
+        return frozenset(owners | {key.application for key in self.states})
+
     def fleet(self, key: Key) -> Fleet | None:
         """The Environments that were selected together with that of ``key``."""
         return self._fleets.get(key)
@@ -294,12 +299,17 @@ class World:
         ]
         if not self.configuration.complete:
             reasons.append("some of the configuration in Git cannot be read")
-        reasons += [
-            f"{document} is wrong in Git" for document in self.configuration.doubtful if document.startswith("Application/")
-        ]
+        doubtful = self.configuration.doubtful
+        reasons += [f"{document} is wrong in Git" for document in doubtful if document.startswith("Application/")]
+        reasons += [f"{document} may not make all that it should" for document in doubtful if document.startswith("Generator/")]
         if environment != DEFAULT_ENVIRONMENT and environment not in self.configuration.environments:
             reasons.append(f"environment {environment} is no longer declared")
         return tuple(reasons)
+
+    def withheld(self, key: Key) -> tuple[str, ...]:
+        """Why nothing of an application that its Generator makes no more is removed without approval."""
+        leaving = self.configuration.leaving.get(key.application)
+        return (leaving.held,) if leaving is not None and leaving.held else ()
 
     # --- the removal budget of the Environment ------------------------------------------------------------------------------
 

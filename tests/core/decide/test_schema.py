@@ -28,7 +28,7 @@ def test_every_field_is_described_and_nothing_else_allowed(kind: str) -> None:
     schema = json_schema(kind)
     assert schema["properties"]["kind"]["const"] == kind
     assert schema["properties"]["apiVersion"]["const"] == "trimtab.dev/v1"
-    assert schema["required"] == ["apiVersion", "kind", "metadata", *(["spec"] if kind == "Grant" else [])]
+    assert schema["required"] == ["apiVersion", "kind", "metadata", *(["spec"] if kind in ("Grant", "Generator") else [])]
     for one in objects(schema):
         assert one["additionalProperties"] is False
         assert one["description"]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from trimtab.core.decide.configuration import read
 from trimtab.core.decide.selection import selects
-from trimtab.core.model.config import Configuration, Fleet, Requirement, Selector
+from trimtab.core.model.config import Configuration, Fleet
+from trimtab.core.model.selector import Requirement, Selector
 
 EUROPE = {"region": "eu", "ring": "2"}
 

@@ -8,8 +8,9 @@ and is not seen now stays. Every mistake is reported where it stands, with a rem
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -32,21 +33,25 @@ from trimtab.core.model.config import (
 )
 from trimtab.core.model.config import Document as Kind
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.generator import Generated, Generator
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.policy import Policy, PolicySpec
 from trimtab.core.model.protection import Protection
 from trimtab.core.model.text import escaped, is_safe_line
 
-from . import documents, people, policy, references, strict
+from . import documents, generating, people, policy, references, strict
 from .documents import Document
+from .elements import Found
+from .generators import FINDINGS_MAX, TEMPLATE, Memory, leaving
+from .generators import wrong as wrong_generator
 from .positions import Path, dotted, line_of
+from .reading import Adapters as Adapters
+from .reading import Reading
 
 _ALWAYS: Final = frozenset({f"Environment/{DEFAULT_ENVIRONMENT}", f"Project/{DEFAULT_PROJECT}"})
 ENDINGS: Final = (".yaml", ".yml", ".json")
-Adapters = Mapping[str, type[Any]]
-"""The type of each target's settings, by the target's kind."""
-_K = TypeVar("_K", Environment, Application, Project, User, Group, Grant, Policy, Protection)
+_K = TypeVar("_K", Environment, Application, Project, User, Group, Grant, Policy, Protection, Generator)
 
 
 def read(
@@ -56,19 +61,52 @@ def read(
 
     ``adapters`` has the type of each target's settings by its kind; None leaves ``spec.target`` unchecked.
     """
-    reading = _Reading(limits, adapters)
+    return configured(parse(files, adapters=adapters, limits=limits), before)
+
+
+def parse(files: Mapping[str, bytes], *, adapters: Adapters | None = None, limits: Limits = DEFAULT) -> Reading:
+    """The documents, each by itself."""
+    reading = Reading(files, limits, adapters)
     for file in sorted(files):
         if file.endswith(ENDINGS):
             _read_file(reading, escaped(file), files[file])
+    for key in reading.doubtful:
+        reading.good.pop(key, None)
+    return reading
+
+
+def configured(
+    reading: Reading,
+    before: Configuration,
+    *,
+    found: Found = MappingProxyType({}),
+    alive: Container[str] = frozenset(),
+    memory: Memory | None = None,
+) -> Configuration:
+    """What the documents come to together. ``found`` answers what `Reading.asks` asks; ``alive`` are Applications of which something is
+    left. ``reading`` stays as it is.
+    """
+    reading = reading.copy()
     _keep_from_before(reading, before)
+    generated = generating.generate(reading, before, found, memory or Memory())
     safe = people.narrowed(_declared(before), reading.said, at=before.origins, hidden=reading.broken)
     checked = references.check(reading.good, before=safe, doubtful=reading.doubtful, fleets_before=before.fleets)
-    for wrong in checked.wrong:
-        origin = reading.origins[wrong.document]
-        data = files.get(origin.file, b"")
-        line = line_of(data, origin.file, origin.line, wrong.path)
-        reading.problems.append(Problem(wrong.message, origin.file, line, dotted(wrong.path), wrong.remedy))
-    return _configuration(reading, checked)
+    _report(reading, checked.wrong, generated)
+    made = _configuration(reading, checked, generated)
+    return msgspec.structs.replace(made, leaving=leaving(before, made.generators, made.applications, alive))
+
+
+def _report(reading: Reading, found: Iterable[references.Wrong], generated: Mapping[str, Generated]) -> None:
+    """Of what a Generator made only the first mistakes: the others are the same, and it may have made thousands."""
+    told: Counter[str] = Counter()
+    for wrong in found:
+        name = wrong.document.removeprefix("Application/")
+        if wrong.document == f"Application/{name}" and name in generated:
+            told[generated[name].generator] += 1
+            if told[generated[name].generator] <= FINDINGS_MAX:
+                reading.wrong(wrong.document, f"application {name}: {wrong.message}", (*TEMPLATE, *wrong.path), wrong.remedy)
+        else:
+            reading.wrong(wrong.document, wrong.message, wrong.path, wrong.remedy)
 
 
 def zero_configuration(folders: Iterable[str]) -> Configuration:
@@ -98,22 +136,7 @@ def zero_configuration(folders: Iterable[str]) -> Configuration:
     )
 
 
-@dataclass
-class _Reading:
-    """What was found so far. ``good`` and ``doubtful`` are by ``Kind/name``; ``broken`` holds files that hide what they declare."""
-
-    limits: Limits
-    adapters: Adapters | None = None
-    good: dict[str, Kind] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
-    doubtful: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-    said: list[tuple[str, Any]] = field(default_factory=list)
-    """Every document of people as it stands, right or wrong: what it no longer gives is not given."""
-
-
-def _read_file(reading: _Reading, file: str, data: bytes) -> None:
+def _read_file(reading: Reading, file: str, data: bytes) -> None:
     read = documents.read(data, file, limits=reading.limits)
     if read.problems:
         reading.broken.add(file)
@@ -122,7 +145,7 @@ def _read_file(reading: _Reading, file: str, data: bytes) -> None:
         _read_document(reading, file, data, document)
 
 
-def _read_document(reading: _Reading, file: str, data: bytes, document: Document) -> None:
+def _read_document(reading: Reading, file: str, data: bytes, document: Document) -> None:
     def wrong(message: str, path: Path, remedy: str) -> None:
         line = line_of(data, file, document.line, path)
         reading.problems.append(Problem(message, file, line, dotted(path), remedy))
@@ -149,6 +172,8 @@ def _read_document(reading: _Reading, file: str, data: bytes, document: Document
         if kind is Policy and not findings:
             said = msgspec.convert(clean.get("spec", {}), PolicySpec)
             findings += [strict.Finding(message, path, remedy) for path, message, remedy in policy.wrong(said)]
+        if kind is Generator and not findings:
+            findings += wrong_generator(msgspec.convert(clean, Generator))
         for finding in findings[: reading.limits.problems]:
             wrong(*finding)
     if key is not None and people.is_one(key):
@@ -206,10 +231,11 @@ def _key(value: dict[str, Any]) -> str | None:
     return f"{kind}/{name}" if re.fullmatch(NAME_PATTERN, name) and "\n" not in name else None
 
 
-def _keep_from_before(reading: _Reading, before: Configuration) -> None:
+def _keep_from_before(reading: Reading, before: Configuration) -> None:
     """While any file hides what it declares, nothing is gone: a document may just have moved into that file."""
     for key in _declared(before) if reading.broken else ():
-        if key not in reading.origins and key not in _ALWAYS:
+        generated = key.removeprefix("Application/") in before.generated
+        if key not in reading.origins and key not in _ALWAYS and not generated:
             reading.doubtful.add(key)
             if key in before.origins:
                 reading.origins[key] = before.origins[key]
@@ -227,10 +253,11 @@ def _declared(configuration: Configuration) -> dict[str, Kind]:
         **{f"Grant/{name}": one for name, one in configuration.grants.items()},
         **{f"Policy/{name}": one for name, one in configuration.policies.items()},
         **{f"Protection/{name}": one for name, one in configuration.protections.items()},
+        **{f"Generator/{name}": one for name, one in configuration.generators.items()},
     }
 
 
-def _configuration(reading: _Reading, checked: references.Checked) -> Configuration:
+def _configuration(reading: Reading, checked: references.Checked, generated: dict[str, Generated]) -> Configuration:
     effective = checked.effective
     return Configuration(
         environments=_with_default(_of(effective, Environment), Environment, DEFAULT_ENVIRONMENT),
@@ -241,6 +268,8 @@ def _configuration(reading: _Reading, checked: references.Checked) -> Configurat
         grants=_of(effective, Grant),
         policies=_of(effective, Policy),
         protections=_of(effective, Protection),
+        generators=_of(effective, Generator),
+        generated={name: one for name, one in sorted(generated.items()) if f"Application/{name}" in effective},
         fleets=dict(sorted(checked.fleets.items())),
         origins={key: reading.origins[key] for key in sorted(effective) if key in reading.origins},
         problems=tuple(sorted(reading.problems, key=lambda problem: (problem.file, problem.line))),

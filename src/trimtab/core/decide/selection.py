@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from trimtab.core.model.config import Application, Environment, Fleet, Placement, Requirement, Rollout, Selector, Share
+from trimtab.core.model.config import Application, Environment, Fleet, Placement, Rollout, Share
+from trimtab.core.model.selector import Requirement, Selector
 
 from .positions import Path
 from .strict import Finding, nearest

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import Problem
+from .generator import Generated, Generator, Leaving
 from .kind import NAME_PATTERN as NAME_PATTERN
 from .kind import Metadata as Metadata
 from .kind import Name as Name
@@ -19,6 +20,7 @@ from .kind import Strict as _Strict
 from .people import Grant, Group, User
 from .policy import Policy
 from .protection import EnvironmentApprovals, Protection
+from .selector import Selector
 
 API_VERSION = "trimtab.dev/v1"
 DEFAULT_ENVIRONMENT = "host"
@@ -145,26 +147,6 @@ class Ignore(_Strict, frozen=True):
     group: Annotated[str, Meta(description='API group of the objects; "" is every group.')] = ""
     kind: Annotated[str, Meta(description='Kind of the objects; "" is every kind.')] = ""
     name: Annotated[str, Meta(description='Name of the object; "" is every name.')] = ""
-
-
-class Requirement(_Strict, frozen=True):
-    """What a label has to be."""
-
-    key: Annotated[str, Meta(pattern=r"\S", description="The label.")]
-    operator: Annotated[
-        Literal["In", "NotIn", "Exists", "DoesNotExist"],
-        Meta(
-            description="`In`, `NotIn`: its value is, or is not, among `values`; `Exists`, `DoesNotExist`: it is there, or is not."
-        ),
-    ]
-    values: Annotated[list[str], Meta(description="For `In` and `NotIn`.")] = []
-
-
-class Selector(_Strict, frozen=True):
-    """Labels that an Environment must have. Everything that is said must hold; `{}` is every Environment that is declared."""
-
-    match_labels: Annotated[dict[str, str], Meta(description="Labels with their values.")] = {}
-    match_expressions: Annotated[list[Requirement], Meta(description="More that must hold of labels.")] = []
 
 
 class Rollout(_Strict, frozen=True):
@@ -346,7 +328,7 @@ class Project(_Strict, frozen=True):
     spec: Annotated[ProjectSpec, Meta(description="What is declared.")] = ProjectSpec()
 
 
-Document = Environment | Application | Project | User | Group | Grant | Policy | Protection
+Document = Environment | Application | Project | User | Group | Grant | Policy | Protection | Generator
 KINDS: dict[str, type[Document]] = {
     "Environment": Environment,
     "Application": Application,
@@ -356,6 +338,7 @@ KINDS: dict[str, type[Document]] = {
     "Grant": Grant,
     "Policy": Policy,
     "Protection": Protection,
+    "Generator": Generator,
 }
 
 
@@ -383,7 +366,8 @@ class Configuration(msgspec.Struct, frozen=True):
     """All that is declared, by name. ``origins`` is by ``Kind/name``. The Environment `host` and the Project `default` are always there.
 
     Applications stand here with one entry for each Environment that they run in, whether it was named or selected; ``fleets`` has
-    those that an entry selected together.
+    those that an entry selected together. Applications that a Generator makes stand among the others; ``generated`` says which,
+    ``leaving`` which it made before, as long as something of them is left.
 
     ``problems`` says what is wrong, where it stands. ``doubtful`` names documents, as ``Kind/name``, that are wrong in Git
     now: what they said before stands in for them, where it is known; ``complete`` is False while any document could not be read at all, so that something
@@ -398,6 +382,9 @@ class Configuration(msgspec.Struct, frozen=True):
     grants: dict[str, Grant] = {}
     policies: dict[str, Policy] = {}
     protections: dict[str, Protection] = {}
+    generators: dict[str, Generator] = {}
+    generated: dict[str, Generated] = {}
+    leaving: dict[str, Leaving] = {}
     fleets: dict[str, tuple[Fleet, ...]] = {}
     origins: dict[str, Origin] = {}
     problems: tuple[Problem, ...] = ()

@@ -180,6 +180,8 @@ class StatusView(_View, frozen=True):
 
 
 class ApplicationRow(_View, frozen=True):
+    """``origin`` says which Generator made it, and of what; "" for one that is written out."""
+
     name: str
     environment: str
     revision: str
@@ -187,6 +189,7 @@ class ApplicationRow(_View, frozen=True):
     health: HealthStatus
     message: str
     suspended: bool = False
+    origin: str = ""
 
 
 class ApplicationsView(_View, frozen=True):

@@ -139,7 +139,12 @@ class ApplicationQueries(Reader):
 
     def _explain(self, session: Session, key: Key) -> ExplainView:
         state = session.world.states.get(key, Reconciliation())
-        reasons = [*_explain_heads(session, key), *_explain_content(session, key, state), *_explain_plan(session, key, state)]
+        reasons = [
+            *_explain_heads(session, key),
+            *_explain_origin(session, key),
+            *_explain_content(session, key, state),
+            *_explain_plan(session, key, state),
+        ]
         row = row_of(session, key)
         summary = f"{key}: {row.sync}, {row.health}" + (f": {row.message}" if row.message else "")
         return ExplainView(key.application, key.environment, summary, reasons)
@@ -173,6 +178,21 @@ def _explain_heads(session: Session, key: Key) -> list[Reason]:
         return []
     return [
         Reason(without_credentials(head.repository), "not followed", head.problem, head.remedy or "it is tried again by itself")
+    ]
+
+
+def _explain_origin(session: Session, key: Key) -> list[Reason]:
+    configuration = session.world.configuration
+    generated = configuration.generated.get(key.application)
+    if generated is None:
+        return []
+    subject, document = f"generator {generated.generator}", f"Generator/{generated.generator}"
+    if document not in configuration.doubtful:
+        return [Reason(subject, "made it", f"of {generated.element}", "what it is made of, and the template, stand in Git")]
+    origin = configuration.origins.get(document)
+    problem = next((str(one) for one in configuration.problems if origin is not None and one.file == origin.file), "")
+    return [
+        Reason(subject, "in doubt", problem or "not all that it is made of could be read", "what it made before stays meanwhile")
     ]
 
 

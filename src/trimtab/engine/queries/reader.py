@@ -40,6 +40,7 @@ def row_of(session: Session, key: Key) -> ApplicationRow:
         health=state.health.status,
         message=str(problems[0]) if problems else message_of(state, slot),
         suspended=state.suspension is not None,
+        origin=str(session.world.configuration.generated.get(key.application, "")),
     )
 
 
