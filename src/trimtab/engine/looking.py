@@ -176,7 +176,9 @@ class Hands:
     ) -> tuple[Mapping[Identity, Observed], Preview]:
         """What is there and what would be stored; what the Project denies is not even asked about."""
         project, found = self._world.project(key), self._world.application(key)
-        denied = limits.denied_as_declared(project, found[0], key.environment) if found is not None else []
+        environment = self._world.environment(key.environment)
+        assert environment is not None, "its target was just made"
+        denied = limits.denied_as_declared(project, found[0], environment) if found is not None else []
         denied = denied or await denied_by(project, content.manifests, target)
         if denied:
             return {}, Preview({}, tuple(denied))

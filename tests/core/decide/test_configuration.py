@@ -227,6 +227,25 @@ def test_limits_of_a_project() -> None:
     assert [problem.field for problem in found.problems] == ["spec.source.repository", "spec.environments[0].name"]
 
 
+def test_a_project_may_name_environments_by_their_labels() -> None:
+    """With patterns, both must hold; a selector of an Application brings it nowhere that its Project may not be."""
+    texts = [
+        document("Environment", name).replace("  name:", f"  labels: {{tier: {tier}}}\n  name:")
+        for name, tier in (("one", "test"), ("two", "test"), ("live", "production"))
+    ]
+    texts.append(document("Project", "p", "{environments: ['*o*'], environmentSelector: {matchLabels: {tier: test}}}"))
+    for names, denied in ((["one", "two"], []), (["one", "live"], ["live"]), (["host"], ["host"])):
+        entries = ", ".join(f"{{name: {name}}}" for name in names)
+        found = configured(*texts, app("a", f"{{project: p, environments: [{entries}]}}"))
+        assert [one.message for one in found.problems] == [
+            f"the Project p does not allow the environment {name}" for name in denied
+        ]
+        assert (set(found.applications) == {"a"}) == (not denied)
+    found = configured(*texts, app("a", "{project: p, environments: [{selector: {}}]}"))
+    assert found.applications == {}
+    assert "does not allow the environment live" in found.problems[0].message
+
+
 def test_limits_hold_for_each_of_several_sources_and_for_charts() -> None:
     """The second one is no way round, nor is a chart, nor an address that climbs."""
     limits = document("Project", "p", "{repositories: ['https://git.example/shop/*']}")

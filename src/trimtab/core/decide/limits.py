@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-from trimtab.core.model.config import Application, Project
+from trimtab.core.model.config import Application, Environment, Project
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.mandate import Location, Mandate
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity
+
+from .selection import selects
 
 
 def mandate(application: Application | None, project: Project | None) -> Mandate:
@@ -23,7 +25,7 @@ def mandate(application: Application | None, project: Project | None) -> Mandate
     return Mandate(account, application.spec.conflicts if application is not None else "")
 
 
-def denied_as_declared(project: Project | None, application: Application, environment: str) -> list[Problem]:
+def denied_as_declared(project: Project | None, application: Application, environment: Environment) -> list[Problem]:
     """What the Project has against the declaration itself: one that stands in for a wrong document is of before, and so may be denied by now."""
     if project is None:
         return []
@@ -34,8 +36,8 @@ def denied_as_declared(project: Project | None, application: Application, enviro
         message = f"the Project {name} does not allow a repository of application {application.name}"
         problems.append(Problem(message, remedy=f"Allowed: {', '.join(spec.repositories)}"))
     if not allows_environment(project, environment):
-        message = f"the Project {name} does not allow the environment {environment}"
-        problems.append(Problem(message, remedy=f"Allowed: {', '.join(spec.environments)}"))
+        message = f"the Project {name} does not allow the environment {environment.metadata.name}"
+        problems.append(Problem(message, remedy=environments_of(project)))
     return problems
 
 
@@ -91,9 +93,17 @@ def allows_repository(project: Project, repository: str) -> bool:
     return not climbs and any(glob(pattern, repository) for pattern in allowed)
 
 
-def allows_environment(project: Project, environment: str) -> bool:
-    allowed = project.spec.environments
-    return not allowed or any(glob(pattern, environment) for pattern in allowed)
+def allows_environment(project: Project, environment: Environment) -> bool:
+    spec, metadata = project.spec, environment.metadata
+    named = not spec.environments or any(glob(pattern, metadata.name) for pattern in spec.environments)
+    return named and (spec.environment_selector is None or selects(spec.environment_selector, metadata.labels))
+
+
+def environments_of(project: Project) -> str:
+    """Which Environments it allows, as a remedy."""
+    spec = project.spec
+    labelled = "" if spec.environment_selector is None else " with the labels of environmentSelector"
+    return f"Allowed: {', '.join(spec.environments) or 'those'}{labelled}"
 
 
 def glob(pattern: str, text: str) -> bool:

@@ -24,6 +24,7 @@ from trimtab.core.model.config import (
     Document,
     Environment,
     Fleet,
+    Metadata,
     Project,
     Source,
 )
@@ -31,7 +32,7 @@ from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.text import is_safe_line
 
 from . import people
-from .limits import allows_environment, allows_repository
+from .limits import allows_environment, allows_repository, environments_of
 from .positions import Path
 from .selection import Expanded, expand
 from .strict import nearest
@@ -235,9 +236,12 @@ def _project(one: Expanded, effective: Mapping[str, Document], known: set[str]) 
                 allowed = ", ".join(project.spec.repositories)
                 yield path, f"the Project {name} does not allow this repository", f"Allowed: {allowed}"
     for index, placement in zip(one.entries, application.spec.environments, strict=True):
-        if not allows_environment(project, placement.name):
+        found = effective.get(f"Environment/{placement.name}")
+        environment = found if isinstance(found, Environment) else Environment(Metadata(placement.name))
+        # The labels of one that is kept, though nobody declares it, are not known here; they are judged when it is looked at.
+        if placement.name not in one.kept and not allows_environment(project, environment):
             text = f"the Project {name} does not allow the environment {placement.name}"
-            yield ("spec", "environments", index, "name"), text, f"Allowed: {', '.join(project.spec.environments)}"
+            yield ("spec", "environments", index, "name"), text, environments_of(project)
 
 
 def _not_there(kind: str, name: str, names: set[str], known: set[str]) -> tuple[str, str]:

@@ -270,6 +270,12 @@ class ProjectSpec(_Strict, frozen=True):
     description: Annotated[str, Meta(description="What the Project is, for people.")] = ""
     repositories: Annotated[list[str], Meta(description="Repositories that sources may name.")] = []
     environments: Annotated[list[str], Meta(description="Environments that Applications may run in.")] = []
+    environment_selector: Annotated[
+        Selector | None,
+        Meta(
+            description="Labels that an Environment must have for Applications to run in it; with `environments`, both must hold."
+        ),
+    ] = None
     namespaces: Annotated[list[str], Meta(description="Namespaces that objects may live in.")] = []
     kinds: Annotated[list[str], Meta(description="Kinds that may be rendered, as `Kind` or `group/Kind`.")] = []
     cluster_kinds: Annotated[
