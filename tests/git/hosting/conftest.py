@@ -48,7 +48,8 @@ class Work:
         return done.out.strip()
 
     async def run(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Done:
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            self.path.mkdir(parents=True)
         process = await asyncio.create_subprocess_exec(
             "git",
             *arguments,

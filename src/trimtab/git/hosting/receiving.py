@@ -134,9 +134,12 @@ class Receiving:
         return outcome
 
     async def _judged(self, held: Quarantine, request: Request, outcome: Outcome, history: GitHistory, talk: Talk) -> None:
+        made = 0
         for update in request.updates:
-            if reason := self._against(update, history):
+            if reason := self._against(update, history, made):
                 outcome.reasons[update.ref] = reason
+            elif not update.old:
+                made += 1
         atomic = "atomic" in request.capabilities
         rest = tuple(update for update in request.updates if update.ref not in outcome.reasons)
         if not rest or (atomic and outcome.reasons):
@@ -150,8 +153,8 @@ class Receiving:
         await self._move(held, (*moves, *verdict.also), outcome)
         return None
 
-    def _against(self, update: RefUpdate, history: GitHistory) -> str:
-        """What the server itself has against an update, whatever the rules are."""
+    def _against(self, update: RefUpdate, history: GitHistory, made: int) -> str:
+        """What the server itself has against an update, whatever the rules are. ``made`` refs come with this push already."""
         if wrong := not_pushed(update.ref, bytes_max=self.limits.ref_bytes):
             return wrong
         refs = self.place.refs
@@ -160,7 +163,7 @@ class Receiving:
             return "it has moved: fetch first"
         if not update.new:
             return "the default branch cannot be deleted" if update.ref == refs.head else "" if update.old else "it is not there"
-        if not now and len(refs.ids) >= self.limits.refs:
+        if not now and len(refs.ids) + made >= self.limits.refs:
             return f"the repository has its {self.limits.refs} refs already; delete some"
         if not history.has(update.new):
             return "the object it shall name is not here"
