@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 API = "/api/v1"
 ANSWER_SECONDS = 30.0
+IMPORT_SECONDS = 900.0
 QUIET_SECONDS = 60.0
 """How long a stream may be silent; the server sends an empty line every 15 s."""
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
@@ -155,6 +156,19 @@ class Client:
     def doctor(self) -> views.DoctorView:
         return self._get(views.DoctorView, "/doctor")
 
+    def hosted(self, name: str) -> views.HostedView:
+        return self._get(views.HostedView, "/repositories/hosted", name=name)
+
+    def create_repository(self, name: str, default_branch: str = "main") -> views.HostedView:
+        return self._made("create", name=name, defaultBranch=default_branch)
+
+    def import_repository(self, name: str, source: str) -> views.HostedView:
+        """Returns once all of it is here."""
+        return self._made("import", name=name, source=source)
+
+    def delete_repository(self, name: str) -> views.Accepted:
+        return self._post("/repositories/delete", name=name, who=self._who)
+
     def wake(self, repository: str = "") -> views.Accepted:
         return self._post("/wake", repository=repository)
 
@@ -186,6 +200,10 @@ class Client:
         """``settings`` are the parameters of the API: days, description, actions, projects, environments, repositories."""
         body = self.call("POST", f"{API}/tokens", {"user": user, "who": self._who, **settings})
         return self._decode(body, views.NewTokenView)
+
+    def _made(self, act: str, **parameters: Any) -> views.HostedView:
+        told = {**parameters, "who": self._who}
+        return self._decode(self.call("POST", f"{API}/repositories/{act}", told, seconds=IMPORT_SECONDS), views.HostedView)
 
     def revoke_token(self, id: str) -> views.TokenView:  # noqa: A002
         return self._decode(self.call("POST", f"{API}/tokens/revoke", {"id": id, "who": self._who}), views.TokenView)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from trimtab.core.model.views import Accepted, RepositoriesView, RepositoryRow
+from trimtab.core.model.views import Accepted, HostedView, RepositoriesView, RepositoryRow
 
 from .conftest import NOON, Line, Server
 from .test_status import LATER, OURS
@@ -38,3 +38,31 @@ def test_wake_and_accept_are_passed_on(line: Line) -> None:
     assert line("repository", "wake", server=server).out == "fetching\n"
     assert line("repository", "accept", SHOP, LATER, server=server).out == "followed from now on\n"
     assert [(method, arguments) for method, arguments, _ in server.asked] == [("wake", ("",)), ("accept", (SHOP, LATER))]
+
+
+SHOP_HERE = HostedView("hosted:shop", "/git/shop.git", "main", LATER, 2_500_000)
+
+
+def test_a_hosted_repository_is_shown_with_the_line_that_clones_it(line: Line) -> None:
+    """After create, import and show alike."""
+    for arguments, method in (
+        (("create", "shop", "--default-branch", "trunk"), "create_repository"),
+        (("import", "shop", "/srv/old.git"), "import_repository"),
+        (("show", "shop"), "hosted"),
+    ):
+        server = Server(**{method: SHOP_HERE})
+        server.url = "http://127.0.0.1:8080"
+        result = line("repository", *arguments, server=server)
+        assert result.out.splitlines() == [
+            f"hosted:shop: main at {LATER[:10]}, 2.5 MB",
+            "    git clone http://127.0.0.1:8080/git/shop.git",
+        ]
+        assert server.asked[-1][0] == method
+
+
+def test_a_hosted_repository_is_listed_and_taken_out_of_service(line: Line) -> None:
+    empty = HostedView("hosted:new", "/git/new.git", "main", "", 0)
+    listed = line("repository", "list", server=Server(repositories=RepositoriesView([WELL], [empty])))
+    assert listed.out.splitlines()[-1] == "hosted:new: main, nothing pushed yet, 0.0 MB"
+    server = Server(delete_repository=Accepted("shop is out of service; its data is kept in /data"))
+    assert line("repository", "delete", "shop", server=server).out == "shop is out of service; its data is kept in /data\n"

@@ -107,6 +107,22 @@ class Engine:
         self.note("repositories")
         return views.RepositoriesView([])
 
+    async def hosted(self, name: str) -> views.HostedView:
+        self.note("hosted", name)
+        return views.HostedView(f"hosted:{name}", f"/git/{name}.git", "main", "", 0)
+
+    async def create_repository(self, name: str, default_branch: str, who: str) -> views.HostedView:
+        self.note("create_repository", name, default_branch, who)
+        return views.HostedView(f"hosted:{name}", f"/git/{name}.git", "main", "", 0)
+
+    async def import_repository(self, name: str, source: str, who: str) -> views.HostedView:
+        self.note("import_repository", name, source, who)
+        return views.HostedView(f"hosted:{name}", f"/git/{name}.git", "main", "", 0)
+
+    async def delete_repository(self, name: str, who: str) -> views.Accepted:
+        self.note("delete_repository", name, who)
+        return views.Accepted("ok")
+
     async def accept(self, repository: str, revision: str, who: str) -> views.Accepted:
         self.note("accept", repository, revision, who)
         return views.Accepted("ok")

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.option("--repository", metavar="URL|PATH", required=True, help="The configuration repository to follow.")
+@click.option("--repository", metavar="URL|PATH|hosted:NAME", required=True, help="The configuration repository to follow.")
 @click.option(
     "--data",
     metavar="DIR",

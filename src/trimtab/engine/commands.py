@@ -15,11 +15,12 @@ from trimtab.core.model.views import Accepted
 from trimtab.ports.store import Writes
 
 from .engine import Engine, Session
+from .hosted import HostedCommands
 
 REASON_CHARACTERS_MAX = 500
 
 
-class Commands:
+class Commands(HostedCommands):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 

@@ -28,6 +28,7 @@ from trimtab.core.model.token import Token
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
+from trimtab.ports.hosting import Hosting
 from trimtab.ports.judge import Judge
 from trimtab.ports.renderer import Renderer
 from trimtab.ports.store import Lease, Loaded, Store, Writes
@@ -70,6 +71,8 @@ class Parts:
     keep_deployments: int = 100
     checks: Callable[[], Awaitable[list[Finding]]] | None = None
     """What `doctor` says about the machine: tools, versions, disk."""
+    hosting: Hosting | None = None
+    """The repositories that live here; None where the server keeps none."""
     judge: Judge | None = None
     """Runs the expressions and rules of the configuration."""
 

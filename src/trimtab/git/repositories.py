@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Revision
 from trimtab.ports.git import Head, Tree
+from trimtab.ports.hosting import HOSTED
 
 from . import contents, differences, proposals, remote, revisions, watching
 from .command import Git, GitSettings
+from .hosting.names import wrong_name
 from .keeping import Kept
 from .maintenance import Maintenance
 from .mirrors import Mirror
 from .notes import Notes
 from .objects import Objects
+from .text import shown
 from .tree import GitTree
 
 
@@ -30,7 +35,15 @@ class GitRepositories:
     ...     return (await repositories.resolve("https://example.org/shop.git", "^1.2")).revision
     """
 
-    def __init__(self, root: Path, settings: GitSettings | None = None, *, fetch_timeout_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: GitSettings | None = None,
+        *,
+        fetch_timeout_seconds: float | None = None,
+        hosted: Path | None = None,
+    ) -> None:
+        """``hosted`` is where the repositories are that live here: ``hosted:NAME`` is read from there."""
         settings = settings or GitSettings()
         if fetch_timeout_seconds is not None:
             settings = GitSettings(**{**vars(settings), "fetch_timeout_seconds": fetch_timeout_seconds})
@@ -42,7 +55,8 @@ class GitRepositories:
         self._kept: dict[Mirror, Kept] = {}
         self._notes: dict[Mirror, Notes] = {}
         self._maintenance = Maintenance(self._git)
-        self._parse = lru_cache(maxsize=4096)(remote.parse)
+        self._hosted = hosted
+        self._parse = lru_cache(maxsize=4096)(self._remote)
 
     async def fetch(self, repository: str) -> bool:
         mirror = self._mirror(repository)
@@ -106,6 +120,17 @@ class GitRepositories:
     async def close(self) -> None:
         """End what runs in the background."""
         await self._maintenance.close()
+
+    def _remote(self, repository: str) -> remote.Remote:
+        if not repository.startswith(HOSTED):
+            return remote.parse(repository)
+        name = repository.removeprefix(HOSTED)
+        if self._hosted is None or wrong_name(name):
+            raise UserError(
+                f"repository {shown(repository)}: no repository of this name can live here", remedy="Correct the name"
+            )
+        path = self._hosted / f"{name}.git"
+        return dataclasses.replace(remote.parse(str(path)), name=repository)
 
     def _mirror(self, repository: str) -> Mirror:
         parsed = self._parse(repository)

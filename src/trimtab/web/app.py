@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp
 
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.event import Event
@@ -33,10 +34,16 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    queries: Queries, commands: Commands, *, access: Access, ready: Callable[[], bool], names: Names | None = None
+    queries: Queries,
+    commands: Commands,
+    *,
+    access: Access,
+    ready: Callable[[], bool],
+    names: Names | None = None,
+    git: ASGIApp | None = None,
 ) -> Starlette:
     """``access`` is asked of every request but /healthz and /readyz; ``ready`` tells whether the engine has begun its work; ``names``
-    are the host names that it answers to, beside those of this machine.
+    are the host names that it answers to, beside those of this machine; ``git`` is the Git server, which stands beside all this.
     """
     engine = Engine(queries, commands, access)
     closing = asyncio.Event()
@@ -53,7 +60,7 @@ def create_app(
             StarletteRoute("/readyz", readyz),
             *(StarletteRoute(route.path, _endpoint(route, engine, closing), methods=[route.method]) for route in ROUTES),
         ],
-        middleware=[Middleware(Guard, access=access, names=names or Names())],
+        middleware=[Middleware(Guard, access=access, names=names or Names(), git=git)],
         exception_handlers={HTTPException: answers.not_routed, TrimtabError: answers.failed},
     )
     app.router.redirect_slashes = False  # There is one address for each thing.

@@ -29,6 +29,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PRINCIPAL = "trimtab.principal"
 """Where the Principal stands in the scope of a request that was let in."""
 BODY_BYTES_MAX = 64 * 1024
+GIT = "/git/"
 OPEN = frozenset({"/healthz", "/readyz"})
 HEADERS = {
     "Cache-Control": "no-store",
@@ -95,23 +96,30 @@ class Names:
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, *, access: People, names: Names) -> None:
+    def __init__(self, app: ASGIApp, *, access: People, names: Names, git: ASGIApp | None = None) -> None:
+        """``git`` answers what is below `GIT`, and asks by itself who comes and how much they send."""
         self._app = app
         self._access = access
         self._names = names
+        self._git = git
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         send = _with_headers(send)
-        refusal = await self._refusal(scope, Headers(scope=scope))
-        await (refusal or self._app)(scope, receive, send)
-
-    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._names.answers_to(hosts[0]):
             remedy = "Ask for 127.0.0.1 or localhost, or start the server with --public-url"
-            return json(ErrorView("this server does not answer to that host name", remedy), 421)
+            app: ASGIApp = json(ErrorView("this server does not answer to that host name", remedy), 421)
+        elif self._git is not None and scope["path"].startswith(GIT):
+            app = self._git
+            scope["client"] = (self._address(scope, headers), 0)
+        else:
+            app = await self._refusal(scope, headers) or self._app
+        await app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["path"] in OPEN:
             return None
         found = await self._access.authenticate(scope["headers"], self._address(scope, headers))

@@ -15,6 +15,7 @@ import msgspec
 from trimtab.core.model import views
 from trimtab.core.model.event import Event
 from trimtab.core.model.rights import Action, Allowed, Denied, Principal, Resource
+from trimtab.ports.hosting import HOSTED
 
 from .seams import Access
 
@@ -48,6 +49,10 @@ def of_environment(action: Action) -> Need:
 
 def of_repository(action: Action) -> Need:
     return Need(f"`{action}` on the Repository", action, lambda _, q: [Resource(repository=q.repository)])
+
+
+def of_hosted(action: Action) -> Need:
+    return Need(f"`{action}` on the hosted repository", action, lambda _, q: [Resource(repository=f"{HOSTED}{q.name}")])
 
 
 def everything(action: Action) -> Need:
@@ -90,6 +95,7 @@ def shown(access: Access, principal: Principal, answer: Any) -> Any:
                 repositories=[
                     one for one in answer.repositories if _may_read(access, principal, [Resource(repository=one.repository)])
                 ],
+                hosted=[one for one in answer.hosted if _may_read(access, principal, [Resource(repository=one.repository)])],
             )
         case views.EventsView():
             return replace(answer, events=[one for one in answer.events if sees_event(access, principal, one)])

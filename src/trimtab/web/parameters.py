@@ -80,6 +80,19 @@ class Accept(Nothing, frozen=True, kw_only=True):
     who: Word = ""
 
 
+class Hosted(Nothing, frozen=True, kw_only=True):
+    name: Annotated[Word, Meta(min_length=1)]
+    who: Word = ""
+
+
+class Create(Hosted, frozen=True, kw_only=True):
+    default_branch: Word = "main"
+
+
+class Import(Hosted, frozen=True, kw_only=True):
+    source: Annotated[Word, Meta(min_length=1)]
+
+
 class Act(Application, frozen=True, kw_only=True):
     who: Word = ""
 

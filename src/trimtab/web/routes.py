@@ -18,7 +18,7 @@ from trimtab.core.model.rights import Action, Principal, TokenScope
 from trimtab.ports.target import LogLine
 
 from . import parameters as p
-from .needs import Need, everything, of_application, of_environment, of_repository, oneself, only_shown
+from .needs import Need, everything, of_application, of_environment, of_hosted, of_repository, oneself, only_shown
 from .seams import Access, Commands, Queries
 
 API = "/api/v1"
@@ -166,6 +166,38 @@ ROUTES: tuple[Route, ...] = (
         lambda e, q: e.queries.environment(q.name),
     ),
     Route("GET", f"{API}/repositories", p.Nothing, views.RepositoriesView, only_shown, lambda e, q: e.queries.repositories()),
+    Route(
+        "GET",
+        f"{API}/repositories/hosted",
+        p.Hosted,
+        views.HostedView,
+        of_hosted(Action.READ),
+        lambda e, q: e.queries.hosted(q.name),
+    ),
+    Route(
+        "POST",
+        f"{API}/repositories/create",
+        p.Create,
+        views.HostedView,
+        everything(Action.ADMINISTER),
+        lambda e, q: e.commands.create_repository(q.name, q.default_branch, q.who),
+    ),
+    Route(
+        "POST",
+        f"{API}/repositories/import",
+        p.Import,
+        views.HostedView,
+        everything(Action.ADMINISTER),
+        lambda e, q: e.commands.import_repository(q.name, q.source, q.who),
+    ),
+    Route(
+        "POST",
+        f"{API}/repositories/delete",
+        p.Hosted,
+        views.Accepted,
+        everything(Action.ADMINISTER),
+        lambda e, q: e.commands.delete_repository(q.name, q.who),
+    ),
     Route(
         "POST",
         f"{API}/repositories/accept",

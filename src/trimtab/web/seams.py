@@ -18,6 +18,7 @@ from trimtab.core.model.views import (
     EventsView,
     ExplainView,
     HistoryView,
+    HostedView,
     NewTokenView,
     PlanView,
     RepositoriesView,
@@ -58,6 +59,8 @@ class Queries(Protocol):
 
     async def repositories(self) -> RepositoriesView: ...
 
+    async def hosted(self, name: str) -> HostedView: ...
+
     async def events(
         self,
         after: int,
@@ -89,6 +92,12 @@ class Commands(Protocol):
     async def resume(self, name: str, environment: str, who: str) -> Accepted: ...
 
     async def rollback(self, name: str, environment: str, revision: str, who: str) -> Accepted: ...
+
+    async def create_repository(self, name: str, default_branch: str, who: str) -> HostedView: ...
+
+    async def import_repository(self, name: str, source: str, who: str) -> HostedView: ...
+
+    async def delete_repository(self, name: str, who: str) -> Accepted: ...
 
     async def accept(self, repository: str, revision: str, who: str) -> Accepted: ...
 

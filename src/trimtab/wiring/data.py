@@ -6,6 +6,7 @@ token           what a client has to show
 server.json     where the server listens, while it runs
 trimtab.db      the record
 git/            mirrors of repositories
+repositories/   those that live here
 cache/          renderings, by their content; may be deleted at any time
 host/           everything of the host target
 """
@@ -20,6 +21,7 @@ from typing import IO
 
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.text import one_line
+from trimtab.ports.hosting import HOSTED
 
 
 class Claimed:
@@ -86,6 +88,8 @@ def write(path: Path, text: str) -> None:
 
 
 def absolute(repository: str) -> str:
-    """A path is made absolute, so that it means the same from everywhere; a URL stays as it is."""
+    """A path is made absolute, so that it means the same from everywhere; a URL or a hosted repository stays as it is."""
+    if repository.startswith(HOSTED):
+        return repository
     path = Path(repository).expanduser()
     return str(path.resolve()) if path.exists() and "://" not in repository else repository

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.engine.access import Access
+from trimtab.engine.access import Access, GitEntry
 from trimtab.engine.commands import Commands
 from trimtab.engine.engine import Engine, Parts
 from trimtab.engine.queries import Queries
+from trimtab.git.hosting import GitServer
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.target import Targets
@@ -30,6 +31,7 @@ from trimtab.web.server import serve as serve_web
 from .adapters import SETTINGS, ByKind
 from .checks import machine
 from .data import Claimed, absolute, kept_word, write
+from .gitserver import Open, hosted
 from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
 
@@ -40,7 +42,7 @@ READY_POLL_SECONDS = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What `trimtab serve` is told. ``repository`` is a URL or an absolute path."""
+    """What `trimtab serve` is told. ``repository`` is a URL, an absolute path, or ``hosted:NAME``."""
 
     repository: str
     data: Path
@@ -120,7 +122,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
         store = SqlStore.open(data / "trimtab.db")
         stack.push_async_callback(store.close)
-        repositories = GitRepositories(data / "git")
+        hosting = await stack.enter_async_context(hosted(data / "repositories", settings.repository))
+        repositories = GitRepositories(data / "git", hosted=hosting.root)
         stack.push_async_callback(repositories.close)
         renderer = TreeRenderer(data / "cache")
         stack.push_async_callback(renderer.close)
@@ -154,6 +157,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 chance=chance,
                 poll_seconds=settings.poll_seconds,
                 checks=lambda: machine(data),
+                hosting=hosting,
                 judge=judge,
             )
         )
@@ -163,7 +167,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _ready(engine, ended)
 
         access = Access(engine, operator_token=token)
-        app = create_app(Queries(engine), Commands(engine), access=access, ready=lambda: engine.ready, names=settings.names)
+        app = create_app(
+            Queries(engine),
+            Commands(engine),
+            access=access,
+            ready=lambda: engine.ready,
+            names=settings.names,
+            git=GitServer(hosting, entry=GitEntry(access), receiver=Open()),
+        )
         web = await serve_web(app, settings.listen)
         stack.push_async_callback(web.close, CLOSE_SECONDS)
         write(data / "server.json", msgspec.json.encode({"url": web.url, "pid": os.getpid()}).decode())

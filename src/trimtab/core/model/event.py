@@ -10,6 +10,8 @@ import msgspec
 KINDS: dict[str, str] = {
     "server.started": "The server serves.",
     "server.stopped": "The server ended cleanly.",
+    "repository.created": "Somebody made a hosted repository.",
+    "repository.deleted": "Somebody took a hosted repository out of service.",
     "repository.fetched": "A new Revision was seen at the head.",
     "repository.rewritten": "The branch was force-pushed: the Revision that ran is no longer an ancestor of the head.",
     "repository.failed": "The repository could not be fetched, or what was followed is gone; what runs stays.",

@@ -299,10 +299,21 @@ class RepositoryRow(_View, frozen=True):
     rewritten: str
 
 
+class HostedView(_View, frozen=True):
+    """`trimtab repository show`: one that lives here. ``head`` is where the default branch is, "" while it has no commit."""
+
+    repository: str
+    path: str
+    default_branch: str
+    head: str
+    bytes: int
+
+
 class RepositoriesView(_View, frozen=True):
     """`trimtab repository list`."""
 
     repositories: list[RepositoryRow]
+    hosted: list[HostedView] = []
 
 
 class EventsView(_View, frozen=True):

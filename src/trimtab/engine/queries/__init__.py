@@ -1,12 +1,14 @@
 """What people may know, in the shapes of `core.model.views`. Reads only: memory for what is, the store for what was."""
 
+from trimtab.engine.hosted import HostedQueries
+
 from .applications import ApplicationQueries
 from .feeds import FeedQueries
 from .places import PlaceQueries
 from .status import StatusQueries
 
 
-class Queries(StatusQueries, ApplicationQueries, PlaceQueries, FeedQueries):
+class Queries(StatusQueries, ApplicationQueries, PlaceQueries, FeedQueries, HostedQueries):
     """Every question that the API and the command line ask."""
 
 

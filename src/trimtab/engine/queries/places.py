@@ -19,6 +19,7 @@ from trimtab.core.model.views import (
     SourceView,
 )
 from trimtab.engine.engine import Session
+from trimtab.engine.hosted import all_hosted
 
 from .reader import WELL, Reader, row_of
 
@@ -73,7 +74,8 @@ class PlaceQueries(Reader):
                     rewritten=head.rewritten or "",
                 )
                 for _, head in sorted(session.world.heads.items())
-            ]
+            ],
+            await all_hosted(self._engine),
         )
 
     async def doctor(self) -> DoctorView:

@@ -33,7 +33,8 @@ class Place:
     def __init__(self, name: str, path: Path, git: Git, moved: Callable[[str], None]) -> None:
         """``moved`` hears the name each time that refs have moved."""
         self.name, self.path, self.git = name, path, git
-        self.pushes = 0  # under way; housekeeping waits for none
+        self.pushes = 0  # under way; housekeeping does not begin meanwhile
+        self.upkeep: asyncio.Task[None] | None = None
         self._moved = moved
         self._moving = asyncio.Lock()
         self._moves = 0
@@ -49,6 +50,16 @@ class Place:
         if self._objects is None:
             self._objects = Objects(self.path, self.title, remedy=REMEDY)
         return self._objects
+
+    def wake(self) -> None:
+        """Whoever watches has a look: housekeeping waits for the end of a push."""
+        self._moved(self.name)
+
+    async def interrupt(self) -> None:
+        """End the housekeeping that is at work; it comes back by itself."""
+        if self.upkeep is not None:
+            self.upkeep.cancel()
+            await asyncio.wait([self.upkeep])
 
     def refresh(self) -> None:
         """Packs have come or gone."""

@@ -133,11 +133,16 @@ def sweep(repository: Path) -> None:
     """Remove what pushes have left that did not come to their end; none may be under way."""
     for left in (repository / "objects").glob(f"{PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
-    for left in [
-        *repository.glob("*.lock"),
-        *(repository / "refs").rglob("*.lock"),
-        *(repository / "objects" / "pack").glob("tmp_*"),
-    ]:
+    for lock in [*repository.glob("*.lock"), *(repository / "refs").rglob("*.lock")]:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+    sweep_packs(repository)
+
+
+def sweep_packs(repository: Path) -> None:
+    """Remove what git has left that was killed while it packed; none may be at work."""
+    packs = repository / "objects" / "pack"
+    for left in [*packs.glob("tmp_*"), *packs.glob(".tmp-*")]:
         with contextlib.suppress(OSError):
             left.unlink()
 

@@ -74,6 +74,7 @@ class Receiving:
             return await self.answer.whole(200, RESULT, b"")
         self.place.pushes += 1
         try:
+            await self.place.interrupt()
             async with quarantine(self.place, self.limits) as held:
                 failed = await self._unpack(held, request, pieces)
                 await self.answer.begin(200, RESULT)
@@ -89,6 +90,7 @@ class Receiving:
                     await talk.close()
         finally:
             self.place.pushes -= 1
+            self.place.wake()
         return None
 
     async def _unpack(self, held: Quarantine, request: Request, pieces: AsyncIterator[bytes]) -> str:
