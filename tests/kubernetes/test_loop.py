@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.kubernetes.targets import config_map
 from tests.kubernetes.test_ownership import placed
 from tests.kubernetes.test_target import deployment
 
+from trimtab.core.lifecycle.reconcile import HEALS_MAX
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.names import Key
@@ -141,3 +144,41 @@ async def test_an_object_that_moves_to_another_application_stays(
         await healthy(server, ["one", "two"])
     await asyncio.sleep(0.05)
     assert not any(line.startswith("DELETE") for line in writes(faults))
+
+
+async def test_a_fight_over_a_field_is_noticed_told_and_backed_off_from(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """Another program sets its value whenever ours is back. After some rounds we wait longer and longer, and say why."""
+    repository = Repository(tmp_path / "repo", cluster.kubeconfig, namespace)
+    fought = config_map("fought", a="ours")
+    repository.application("web", fought)
+    repository.commit()
+    path = cluster.api.path(placed(fought, namespace))
+    ended = threading.Event()
+    theirs: list[float] = []
+
+    def rival() -> None:
+        while not ended.is_set():
+            if cluster.api.get(path)["data"] == {"a": "ours"}:
+                cluster.api.merge(path, {"data": {"a": "theirs"}})
+                theirs.append(time.monotonic())
+            time.sleep(0.005)
+
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        await healthy(server, ["web"])
+        told: list[str] = []
+        server.engine.journal.on_event(lambda event: told.append(event.message))
+        fighting = asyncio.create_task(asyncio.to_thread(rival))
+        try:
+            async with asyncio.timeout(90):
+                while not any("somebody keeps changing it" in message for message in told):
+                    await asyncio.sleep(0.05)
+            many = len(theirs)
+            await asyncio.sleep(2.0)
+            assert len(theirs) - many <= 4  # the next tries are a second and more apart
+        finally:
+            ended.set()
+            await fighting
+        message = next(message for message in told if "somebody keeps changing it" in message)
+        assert "ConfigMap/fought was changed" in message
+    await asyncio.sleep(0.05)
+    assert many > HEALS_MAX - 5

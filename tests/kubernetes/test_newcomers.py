@@ -165,3 +165,14 @@ async def test_what_a_server_refuses_is_not_like_what_it_takes(cluster: Cluster,
     assert cluster.api.request("PATCH", f"{place}web{query}", good, kind).status < 300
     assert cluster.api.request("PATCH", f"{place}{bad['metadata']['name']}{query}", bad, kind).status >= 400
     assert likeness("apps", "Deployment", namespace, bad) != likeness("apps", "Deployment", namespace, good)
+
+
+async def test_what_is_another_environments_is_seen_among_many(world: World, cluster: Cluster, namespace: str) -> None:
+    """It has our installation's label and not our Environment's, so no watch shows it."""
+    theirs = config_map("n07", a="theirs")
+    where = f"ConfigMap./{namespace}/n07"
+    labels = {"trimtab.dev/installation": world.target.cluster.installation, "trimtab.dev/environment": "other"}
+    theirs["metadata"] |= {"labels": {**labels, "trimtab.dev/application": "a"}, "annotations": {"trimtab.dev/object": where}}
+    cluster.api.good("POST", f"/api/v1/namespaces/{namespace}/configmaps", theirs)
+    made = await world.plan(MAPS)
+    assert [hold.reason for hold in made.holds] == ["it belongs to environment other"]

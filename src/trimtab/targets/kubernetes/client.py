@@ -158,12 +158,12 @@ class Client:
                 )
         raise AssertionError("unreachable")
 
-    async def names(self, resource: Resource, namespace: str, *, most: int) -> frozenset[str] | None:
-        """Of what is there in a namespace, whoever made it; None when there are more than ``most``."""
+    async def names(self, resource: Resource, select: Selector, *, most: int) -> frozenset[str] | None:
+        """Of what is there; None when there are more than ``most``."""
         found: set[str] = set()
         more = ""
         while True:
-            request = requests.names(resource, namespace, more=more)
+            request = requests.names(resource, select, more=more)
             answer = await self.send(request)
             try:
                 some, more = named(answer.body)

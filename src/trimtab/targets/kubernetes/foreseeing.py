@@ -30,7 +30,7 @@ from .known import Known, describe, managed
 from .leaving import Beside
 from .newcomers import Newcomers
 from .objects import Object
-from .ownership import may_be_unknown, replaces, stamped
+from .ownership import may_be_unknown, replaces, stamped, strange
 from .refusals import problem
 from .renamed import put_back, renamed
 from .resources import Resource
@@ -86,7 +86,7 @@ class Foresight:
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
         self._hooks: OrderedDict[str, float] = OrderedDict()
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
-        self.newcomers = Newcomers(cluster.client, clock)
+        self.newcomers = Newcomers(cluster.client, clock, strange(cluster.installation, cluster.environment))
 
     async def foresee(
         self,

@@ -2,8 +2,8 @@
 
 A dry-run of each new object costs the server as much as applying it. So when many come at once, one of each likeness (`similar`) is asked
 about, and the rest follows it: if it is taken, so are they; if not, each is asked about itself, so that each gets its own answer. That
-holds only where nobody but the server has a say (`admission`) and where it is known that nothing of that name is there: names are
-listed once per kind and namespace. What appears after that is safe from us all the same, because what is made is only ever *made*: see
+holds only where nobody but the server has a say (`admission`) and where it is known that nothing of that name is there: the names of
+what is not ours are listed once per kind and namespace. What appears after that is safe from us all the same, because what is made is only ever *made*: see
 `ownership.stamped`.
 """
 
@@ -19,6 +19,7 @@ from trimtab.ports.clock import Clock
 from .admission import Admission
 from .client import Client
 from .errors import ApiError
+from .requests import Selector
 from .resources import Resource
 from .similar import likeness
 
@@ -35,8 +36,9 @@ _Place = tuple[str, str, str]
 class Newcomers:
     """Of one server, as one account."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self._client, self._clock = client, clock
+    def __init__(self, client: Client, clock: Clock, strange: tuple[str, ...]) -> None:
+        """``strange`` are label selectors for everything that no watch of ours shows."""
+        self._client, self._clock, self._strange = client, clock, strange
         self._admission = Admission(client, clock)
         self._names: dict[_Place, tuple[asyncio.Future[frozenset[str] | None], float]] = {}
         self._came: Counter[_Place] = Counter()
@@ -93,7 +95,13 @@ class Newcomers:
 
     async def _list(self, resource: Resource, namespace: str) -> frozenset[str] | None:
         """None when there are too many, or when they cannot be had."""
-        try:
-            return await self._client.names(resource, namespace, most=NAMES_MAX)
-        except ApiError:
-            return None
+        found: frozenset[str] = frozenset()
+        for labels in self._strange:
+            try:
+                some = await self._client.names(resource, Selector(namespace, labels), most=NAMES_MAX)
+            except ApiError:
+                return None
+            if some is None:
+                return None
+            found |= some
+        return found

@@ -110,6 +110,11 @@ def selector(installation: str, environment: str) -> str:
     return f"{INSTALLATION}={installation},{ENVIRONMENT}={environment}"
 
 
+def strange(installation: str, environment: str) -> tuple[str, str]:
+    """The label selectors for everything else: what is not this installation's, and what is of another Environment."""
+    return f"{INSTALLATION}!={installation}", f"{INSTALLATION}={installation},{ENVIRONMENT}!={environment}"
+
+
 def _without_ours(marks: Any) -> dict[str, Any]:
     return {name: value for name, value in (marks or {}).items() if name not in OURS}
 

@@ -80,10 +80,9 @@ def page(resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE
     )
 
 
-def names(resource: Resource, namespace: str, *, more: str = "") -> Request:
+def names(resource: Resource, select: Selector, *, more: str = "") -> Request:
     """As `page`, of the metadata alone."""
-    whole = page(resource, Selector(namespace), more=more)
-    return msgspec.structs.replace(whole, accept=METADATA)
+    return msgspec.structs.replace(page(resource, select, more=more), accept=METADATA)
 
 
 def watch(resource: Resource, select: Selector, *, resource_version: str, seconds: float = WATCH_SECONDS) -> Request:
