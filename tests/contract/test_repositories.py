@@ -13,6 +13,7 @@ import pytest
 
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 from trimtab.git import GitRepositories
 from trimtab.ports.git import Repositories
 from trimtab.testing.git import FakeRemotes, FakeRepositories
@@ -306,3 +307,12 @@ async def test_watch(world: World):
     await asyncio.sleep(0.05)
     await asyncio.to_thread(world.commit, {"a": "2"}) if isinstance(world, GitWorld) else world.commit({"a": "2"})
     await asyncio.wait_for(wake, 3)
+
+
+async def test_a_commit_that_nobody_signed(world: World):
+    """An ordinary commit is unsigned, whatever keys there are; one that is not there is an error."""
+    revision = world.commit({"a": "1"})
+    await world.repositories.fetch(world.url)
+    assert await world.repositories.signature(world.url, revision, SigningKeys()) == Signature("unsigned")
+    with pytest.raises(UserError):
+        await world.repositories.signature(world.url, UNKNOWN, SigningKeys())

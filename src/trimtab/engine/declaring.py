@@ -41,6 +41,8 @@ from .journal import Journal
 from .looking import Hands
 from .rebuilding import Rebuilding
 from .sources import Part, Wish, wish_of
+from .vouching import Voucher
+from .vouching import encode as encode_trust
 from .world import GONE, Content, Head, Read, World
 
 CONFIGURATION_DIRECTORY = ".trimtab"
@@ -63,6 +65,7 @@ class Declarer:
         *,
         repository: str,
         adapters: Adapters | None,
+        voucher: Voucher,
         judge: Judge | None = None,
         post: Callable[[Key, Happening], None],
         wake: Callable[[Key], None],
@@ -78,6 +81,7 @@ class Declarer:
         self._repository = repository
         self._adapters = adapters
         self._judge = judge
+        self._voucher = voucher
         self._post = post
         self._wake = wake
         self._wishes: dict[Key, Wish] = {}
@@ -114,6 +118,7 @@ class Declarer:
         self._wishes = wishes
         await self._render(affected)
         await self._undeclare(wishes)
+        self._carry(wishes, affected)
         for key in self._changed:
             self._wake(key)
         self._changed.clear()
@@ -122,6 +127,24 @@ class Declarer:
 
     async def stop(self) -> None:
         await self._rebuilding.stop()
+
+    def _carry(self, wishes: dict[Key, Wish], rendered: list[Key]) -> None:
+        """The heads that left an Application alone carry its content too: one of them may have the signature that it waits for."""
+        if not self._voucher.trust.rules:
+            return
+        for key in sorted(wishes.keys() - set(rendered)):
+            offer, content = self._world.offers.get(key), self._newest(key)
+            digest = offer.digest if offer is not None else content.digest if content is not None else ""
+            if digest and self._voucher.carried(key, digest, self._commits(wishes[key])):
+                self._wake(key)
+
+    def _commits(self, wish: Wish | None) -> Iterator[tuple[str, Revision]]:
+        """The heads of everything that content of ``wish`` is made from; of the configuration alone when nothing is wanted."""
+        places = {self.home, *(wish.places if wish is not None else ())}
+        for place in sorted(places):
+            revision = self._world.heads[place].revision
+            if revision is not None:
+                yield place[0], revision
 
     def repository_of(self, key: Key) -> str:
         """Where the content of ``key`` comes from: of several sources, the first."""
@@ -157,7 +180,11 @@ class Declarer:
             return
         if entry is not None and entry.id != self._configuration_tree:
             self._reading, self._found = _parsed(tree, self._adapters), None
-        if self._reading is None or (found := self._generating.look(self._reading.asks())) == self._found:
+        if self._reading is None:
+            return
+        found = self._generating.look(self._reading.asks())
+        # A commit that leaves the configuration alone may still be the one that signs what an earlier one changed.
+        if found == self._found and not (moved and self._voucher.problem):
             return
         before = self._world.configuration
         made = configured(self._reading, before, found=found, alive=self._world.alive(), memory=self._memory)
@@ -199,8 +226,18 @@ class Declarer:
         documents += [(f"environment/{name}", msgspec.json.encode(environment)) for name, environment in kept.items()]
         if accounts != self._world.kept_accounts:
             documents.append(("accounts", msgspec.json.encode(accounts)))
+        told = self._voucher.problem
+        at = self._world.heads[self.home].revision
+        assert at is not None, "its head moved"
+        trust = await self._voucher.consider(configuration, self._repository, at)
+        if self._voucher.problem and self._voucher.problem != told:
+            events.append(Event("trust.kept", now, self._voucher.problem, revision=at))
+        if trust != self._voucher.trust:
+            documents.append(("trust", encode_trust(trust)))
         await self._journal.write(Writes(events=tuple(events), documents=tuple(documents)))
         self._changed |= dict.fromkeys(self._respecified(configuration))
+        if self._voucher.adopt(trust):
+            self._changed |= dict.fromkeys(sorted(self._world.states))
         self._world.configure(configuration)
         self._world.kept_environments, self._world.kept_accounts = kept, accounts
         self._told_problems = problems
@@ -316,6 +353,7 @@ class Declarer:
         head = heads[0]
         assert head.revision is not None
         sequence = self._sequence(heads)
+        commits = tuple(self._commits(wish))
         async with places:
             try:
                 for part, one in zip(wish.parts, heads, strict=True):
@@ -328,6 +366,7 @@ class Declarer:
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
         self._offer(key, content, sequence)
+        self._voucher.carried(key, content.digest, commits)
         return Declared(head.revision, sequence, content.digest, first=self._first(key))
 
     def _expect(self, repository: str, revision: Revision) -> None:
@@ -464,9 +503,12 @@ class Declarer:
             self._again.pop(key, None)
             state = self._world.states.get(key)
             if state is not None and state.undeclared and GONE.digest in self._world.contents[key]:
+                if self._voucher.carried(key, GONE.digest, self._commits(None)):
+                    self._wake(key)
                 continue
             self._offer(key, GONE, self._declared_at())
             assert head.revision is not None
+            self._voucher.carried(key, GONE.digest, self._commits(None))
             self._post(key, Declared(head.revision, self._declared_at(), GONE.digest, undeclared=True))
 
 

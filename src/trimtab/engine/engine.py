@@ -39,6 +39,8 @@ from .following import Follower, Moved
 from .journal import Journal
 from .looking import Hands
 from .notes import Notes
+from .vouching import Voucher
+from .vouching import decode as decode_trust
 from .workers import Workers
 from .world import World
 
@@ -179,7 +181,16 @@ class Session:
         self.world = _world(parts.installation, loaded)
         self.tokens = _tokens(loaded)
         self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned, parts.judge)
-        self.workers = Workers(self.world, self.hands, journal, parts.clock, parts.chance, told=self._told)
+        self.voucher = Voucher(self.world, parts.repositories, decode_trust(loaded.documents.get("trust")))
+        self.workers = Workers(
+            self.world,
+            self.hands,
+            journal,
+            parts.clock,
+            parts.chance,
+            told=self._told,
+            unsigned=self.voucher.missing,
+        )
         self.notes = Notes(parts.repositories, parts.clock)
         self.declarer = Declarer(
             self.world,
@@ -191,6 +202,7 @@ class Session:
             repository=parts.repository,
             adapters=parts.adapters,
             judge=parts.judge,
+            voucher=self.voucher,
             post=self.workers.post,
             wake=self.workers.wake,
         )

@@ -12,9 +12,9 @@ import asyncio
 import heapq
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -53,6 +53,8 @@ JITTER = 0.1
 STORE_RETRY_SECONDS = 1.0
 BROKEN_RETRY_SECONDS = 60.0
 TIMER_SECONDS_MAX = 3_600.0
+SIGNATURE_SECONDS = 60.0
+"""How soon a signature that is missing is looked at again: git or gpg may have been out of reach."""
 
 _NOTHING = Reconciliation()
 
@@ -94,14 +96,19 @@ class Workers:
         chance: Chance,
         *,
         told: Callable[[Key, tuple[Deployment, ...], bool], None],
+        unsigned: Callable[[Key, Deployment], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
-        """``told`` hears what became of a Key's Deployments once it is stored, and whether the Key is finished."""
+        """``told`` hears what became of a Key's Deployments once it is stored, and whether the Key is finished; ``unsigned`` says what
+        signatures a pending one lacks.
+        """
         self._world = world
         self._hands = hands
         self._journal = journal
         self._clock = clock
         self._chance = chance
         self._told = told
+        self._unsigned = unsigned
+        self._unvouched_for: set[Key] = set()
         self._inbox: dict[Key, deque[Happening]] = defaultdict(deque)
         self._woken: dict[Key, None] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
@@ -195,7 +202,7 @@ class Workers:
         for one in list(self._inbox[key]):
             gathered.add(step(key, gathered.state, one, self._clock.now()))
         acted = False
-        happening: Happening | None = self._awake(key, gathered.state)
+        happening: Happening | None = self._awake(key, gathered.state, await self._unvouched(key, gathered.state))
         while happening is not None:
             now = self._clock.now()
             decision = step(key, gathered.state, happening, now)
@@ -222,13 +229,22 @@ class Workers:
                 return  # new content or a command goes first: what was decided without it is decided again
             happening = await self._perform(key, decision.act, gathered.state, now)
 
-    def _awake(self, key: Key, state: Reconciliation) -> Happening:
+    async def _unvouched(self, key: Key, state: Reconciliation) -> tuple[str, ...]:
+        if self._unsigned is None or state.pending is None or not state.pending.digest:
+            return ()
+        lacks = await self._unsigned(key, state.pending)
+        self._unvouched_for.discard(key)
+        if lacks:
+            self._unvouched_for.add(key)
+        return lacks
+
+    def _awake(self, key: Key, state: Reconciliation, lacks: tuple[str, ...]) -> Happening:
         self._woken.pop(key, None)
         self._turns.pop(key, None)
         found = self._world.application(key)
         if found is None or state.undeclared or state.pending is None:
-            return Woken(progress_seconds=found[0].spec.progress_deadline_seconds if found else 600)
-        return Woken(self._gates(key, state.pending.sequence, *found), found[0].spec.progress_deadline_seconds)
+            return Woken(lacks, progress_seconds=found[0].spec.progress_deadline_seconds if found else 600)
+        return Woken((*lacks, *self._gates(key, state.pending.sequence, *found)), found[0].spec.progress_deadline_seconds)
 
     def _gates(self, key: Key, sequence: int, application: Application, placement: Placement) -> tuple[str, ...]:
         after, depends_on = placement.after, application.spec.depends_on
@@ -342,6 +358,9 @@ class Workers:
     def _schedule(self, key: Key, due: datetime | None, now: datetime) -> None:
         turn_comes = self._turns.get(key)
         due = turn_comes if due is None else min(due, turn_comes or due)
+        if key in self._unvouched_for:
+            soon = now + timedelta(seconds=SIGNATURE_SECONDS)
+            due = min(due, soon) if due is not None else soon
         if due is None:
             self._due_of.pop(key, None)
             return

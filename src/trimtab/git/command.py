@@ -109,6 +109,10 @@ class Git:
         """The whole environment of a git with these configuration options, for those who start it themselves."""
         return {**self._environment, **self._options(list(options))}
 
+    def options(self, *options: tuple[str, str]) -> dict[str, str]:
+        """Configuration options for one call of `local`, as variables."""
+        return self._options(list(options))
+
     async def remote(self, directory: Path, remote: Remote, *arguments: str, timeout_seconds: float) -> Finished:
         """As `local`, for what talks to ``remote``: with its credentials, and only so many at once."""
         extra, secrets = _credentials(remote, self.settings.credential_helper)

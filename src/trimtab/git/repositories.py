@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 from trimtab.ports.git import Head, Tree
 from trimtab.ports.hosting import HOSTED
 
@@ -22,6 +23,7 @@ from .maintenance import Maintenance
 from .mirrors import Mirror
 from .notes import Notes
 from .objects import Objects
+from .signatures import Signatures
 from .text import shown
 from .tree import GitTree
 
@@ -55,6 +57,7 @@ class GitRepositories:
         self._kept: dict[Mirror, Kept] = {}
         self._notes: dict[Mirror, Notes] = {}
         self._maintenance = Maintenance(self._git)
+        self._signatures = Signatures(root / "keys", self._git)
         self._hosted = hosted
         self._parse = lru_cache(maxsize=4096)(self._remote)
 
@@ -92,6 +95,11 @@ class GitRepositories:
             return True
         result = await self._git.local(mirror.path, "merge-base", "--is-ancestor", ancestor, descendant)
         return result.code == 0
+
+    async def signature(self, repository: str, revision: Revision, keys: SigningKeys) -> Signature:
+        mirror = self._mirror(repository)
+        mirror.objects.commit(revision)
+        return await self._signatures.check(mirror.path, revision, keys)
 
     async def expand(self, repository: str, abbreviation: str) -> Revision:
         return await revisions.expand(self._mirror(repository), abbreviation)

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 
 
 class TreeEntry(msgspec.Struct, frozen=True):
@@ -89,6 +90,10 @@ class Repositories(Protocol):
 
     async def contains(self, repository: str, ancestor: Revision, descendant: Revision) -> bool:
         """True when ``ancestor`` is reachable from ``descendant`` (or is it). False when either is unknown."""
+        ...
+
+    async def signature(self, repository: str, revision: Revision, keys: SigningKeys) -> Signature:
+        """Who signed the commit, judged by ``keys`` alone. Raises TransientError when that cannot be found out now."""
         ...
 
     async def expand(self, repository: str, abbreviation: str) -> Revision:

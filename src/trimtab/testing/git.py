@@ -15,6 +15,7 @@ from functools import cached_property
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 from trimtab.ports.git import Head
 from trimtab.ports.hosting import Person
 
@@ -125,6 +126,8 @@ class FakeRemotes:
 
     faults: Faults = field(default_factory=Faults.none)
     made: dict[str, FakeRemote] = field(default_factory=dict)
+    signed: dict[str, str] = field(default_factory=dict)
+    """Whose key signed a commit, by its id."""
 
     def get(self, url: str = URL) -> FakeRemote:
         """The remote at ``url``, made (empty) at the first call."""
@@ -170,6 +173,14 @@ class FakeRepositories:
             return Head(Revision(revision))
         what = revision or mirror.default.removeprefix("refs/heads/")
         raise UserError(f"resolve {what} in {repository}: there is no such branch, tag or commit", remedy="Push it again")
+
+    async def signature(self, repository: str, revision: Revision, keys: SigningKeys) -> Signature:
+        """As `FakeRemotes.signed` says, if the signer has a key; the same on every machine."""
+        self._commit(repository, revision)
+        user = self.remotes.signed.get(revision, "")
+        if not user:
+            return Signature("unsigned")
+        return Signature("good", user) if user in {name for name, _ in (*keys.ssh, *keys.openpgp)} else Signature("unknown")
 
     def tree(self, repository: str, revision: Revision) -> MemoryTree:
         return self._commit(repository, revision).tree

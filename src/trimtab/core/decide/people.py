@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.core.model.config import Document, Origin
+from trimtab.core.model.config import Document, Environment, Origin
 from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.rights import OPERATOR
 from trimtab.core.model.text import escaped
@@ -104,18 +104,20 @@ def _reads(spec: Mapping[str, Any], name: str, old: Any) -> bool:
         return False
 
 
-def wrong(one: User | Group | Grant, effective: Mapping[str, Document]) -> Iterator[Found]:
+def wrong(one: Environment | User | Group | Grant, effective: Mapping[str, Document]) -> Iterator[Found]:
     """What is wrong with it among the others: names that are not there, circles, keys that are none or are somebody else's."""
     match one:
+        case Environment():
+            yield from _names(one.spec.signatures.by, "Group", ("signatures", "by"), effective)
         case User():
             yield from _user(one, effective)
         case Group():
-            yield from _names(one.spec.users, "User", "users", effective)
-            yield from _names(one.spec.groups, "Group", "groups", effective)
+            yield from _names(one.spec.users, "User", ("users",), effective)
+            yield from _names(one.spec.groups, "Group", ("groups",), effective)
             yield from _circle(one, effective)
         case Grant():
-            yield from _names(one.spec.users, "User", "users", effective)
-            yield from _names(one.spec.groups, "Group", "groups", effective)
+            yield from _names(one.spec.users, "User", ("users",), effective)
+            yield from _names(one.spec.groups, "Group", ("groups",), effective)
             if not one.spec.users and not one.spec.groups:
                 yield ("spec", "users"), "it is given to nobody", "Name users or groups"
 
@@ -172,14 +174,14 @@ def _wrong_openpgp(key: str) -> tuple[str, str] | None:
     return "this is no OpenPGP public key", "Write what `gpg --armor --export ADDRESS` prints"
 
 
-def _names(names: list[str], kind: str, field: str, effective: Mapping[str, Document]) -> Iterator[Found]:
+def _names(names: list[str], kind: str, field: tuple[str, ...], effective: Mapping[str, Document]) -> Iterator[Found]:
     for index, name in enumerate(names):
         if f"{kind}/{name}" not in effective:
             known = [key.removeprefix(f"{kind}/") for key in effective if key.startswith(f"{kind}/")]
             remedy = nearest(name, known) if known else f"Declare the {kind} {name}"
-            yield ("spec", field, index), f"there is no {kind} {name}", remedy
+            yield ("spec", *field, index), f"there is no {kind} {name}", remedy
         elif name in names[:index]:
-            yield ("spec", field, index), f"{name} is there twice", "Keep one of the two"
+            yield ("spec", *field, index), f"{name} is there twice", "Keep one of the two"
 
 
 def _circle(group: Group, effective: Mapping[str, Document]) -> Iterator[Found]:

@@ -49,7 +49,7 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-New = Expanded | User | Group | Grant
+New = Expanded | Environment | User | Group | Grant
 """What can be wrong by what it refers to."""
 
 
@@ -77,7 +77,10 @@ def check(
     fleets_before = fleets_before or {}
     expanded = _expanded(good, effective, before, fleets_before)
     effective |= {key: one.application for key, one in expanded.items()}
-    new: dict[str, New] = {**expanded, **{key: one for key, one in good.items() if isinstance(one, User | Group | Grant)}}
+    new: dict[str, New] = {
+        **expanded,
+        **{key: one for key, one in good.items() if isinstance(one, Environment | User | Group | Grant)},
+    }
     found = [Wrong(key, one.path, one.message, one.remedy) for key, each in expanded.items() for one in each.empty]
     kept = doubtful | {one.document for one in found}
     while wrong := list(_all(new, effective, good.keys() | kept)):

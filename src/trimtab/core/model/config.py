@@ -248,6 +248,15 @@ class RemovalBudget(_Strict, frozen=True):
     ] = "hold"
 
 
+class Signatures(_Strict, frozen=True):
+    """What a commit has to be signed with before its content runs here."""
+
+    required: Annotated[
+        bool, Meta(description="True holds content of commits that are not signed with a key of a User; what runs goes on.")
+    ] = False
+    by: Annotated[list[Name], Meta(description="Groups whose members' signatures count; empty is every User.")] = []
+
+
 class EnvironmentSpec(_Strict, frozen=True):
     """A place where things run, with its rules."""
 
@@ -262,6 +271,7 @@ class EnvironmentSpec(_Strict, frozen=True):
     approvals: Annotated[
         EnvironmentApprovals, Meta(description="Whose approval a plan needs before anything of it is carried out here.")
     ] = EnvironmentApprovals()
+    signatures: Annotated[Signatures, Meta(description="How commits have to be signed.")] = Signatures()
 
 
 class ProjectSpec(_Strict, frozen=True):

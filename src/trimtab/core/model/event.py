@@ -55,6 +55,7 @@ KINDS: dict[str, str] = {
     "token.refused": "A token was shown that has ended, or whose User is disabled or gone.",
     "login.refused": "Too many logins failed from one address; it has to wait.",
     "operator.acted": "The holder of the server's own token did what no Grant allows, while Git declares people.",
+    "trust.kept": "A commit changes people, keys or rules of signatures and is not signed as the rules ask; those of before hold.",
     "inventory.rebuilt": "The Inventory was read back from the target after the store had been lost.",
 }
 
