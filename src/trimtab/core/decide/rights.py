@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,11 +95,12 @@ def directory(configuration: Configuration) -> Directory:
         scope, actions = _scope(grant.spec.scope), allowed(grant)
         named = {name for group in grant.spec.groups for name in members.get(group, ())} | set(grant.spec.users)
         people = tuple(name for name in sorted(named) if name in belongs)
+        words = _words(grant, members, belongs.keys()) if people else ()
         for action in actions:
             for name in people:
                 given[name, action].append(scope)
             if people:
-                holders[action].append((scope, _words(grant, members, belongs.keys())))
+                holders[action].append((scope, words))
     return Directory(
         declared=bool(users or groups or configuration.grants),
         users=users,
@@ -210,7 +211,6 @@ def _members(groups: Mapping[str, Group]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _words(grant: Grant, members: Mapping[str, frozenset[str]], active: Iterable[str]) -> tuple[str, ...]:
-    known = set(active)
-    groups = [f"group {name}" for name in grant.spec.groups if members.get(name, frozenset()) & known]
-    return (*groups, *(name for name in grant.spec.users if name in known))
+def _words(grant: Grant, members: Mapping[str, frozenset[str]], active: Set[str]) -> tuple[str, ...]:
+    groups = [f"group {name}" for name in grant.spec.groups if not active.isdisjoint(members.get(name, ()))]
+    return (*groups, *(name for name in grant.spec.users if name in active))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from trimtab.core.decide.oversights import oversights
+from trimtab.core.decide.rights import directory
 from trimtab.core.model.errors import NotFound, TrimtabError
 from trimtab.core.model.health import worst
 from trimtab.core.model.observed import Scope
@@ -98,6 +100,7 @@ class PlaceQueries(Reader):
         )
         for row in (await self.environments()).environments:
             findings += await self._doctor_target(session, row.name)
+        findings += self._doctor_people(session)
         unwell = [str(key) for key, state in sorted(session.world.states.items()) if state.health.status not in WELL]
         findings.append(
             Finding(
@@ -107,6 +110,15 @@ class PlaceQueries(Reader):
             )
         )
         return DoctorView(findings)
+
+    def _doctor_people(self, session: Session) -> list[Finding]:
+        configuration, now = session.world.configuration, self._engine.parts.clock.now()
+        found = list(oversights(configuration, directory(configuration), session.tokens.values(), now))
+        if session.voucher.problem:
+            found.append(
+                Finding("signatures", "warning", session.voucher.problem, "Commit on top of it, signed as the rule asks")
+            )
+        return found
 
     def _doctor_store(self) -> Finding:
         problem = self._engine.journal.problem
