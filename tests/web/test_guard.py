@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from trimtab.web.app import create_app
 from trimtab.web.guard import BODY_BYTES_MAX, is_loopback
 from trimtab.web.routes import ROUTES
-from trimtab.web.server import Serving
+from trimtab.web.server import Serving, serve
 
 from .conftest import TOKEN, Engine, access
 
@@ -113,3 +114,22 @@ def test_an_empty_token_is_refused() -> None:
     """A server with an empty token would be open to everybody, so there is none."""
     with pytest.raises(ValueError, match="empty token"):
         access(token="")
+
+
+async def test_two_authorization_headers_reach_nobody(engine: Engine) -> None:
+    """The Git server reads headers into a mapping, which holds one of each: a request with two does not get that far."""
+    reached: list[str] = []
+
+    async def git(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+
+    serving = await serve(create_app(engine, engine, access=access(), ready=lambda: True, git=git), "127.0.0.1:0")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(serving.url.rpartition(":")[2]))
+    head = (
+        f"GET /git/shop.git/info/refs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAuthorization: Bearer {TOKEN}\r\n"
+    )
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 401")
+    assert reached == []
+    writer.close()
+    await serving.close()

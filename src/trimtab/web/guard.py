@@ -112,6 +112,9 @@ class Guard:
         if len(hosts) != 1 or not self._names.answers_to(hosts[0]):
             remedy = "Ask for 127.0.0.1 or localhost, or start the server with --public-url"
             app: ASGIApp = json(ErrorView("this server does not answer to that host name", remedy), 421)
+        elif len(headers.getlist("authorization")) > 1:
+            # Whoever stands in front may have looked at the other one; and who reads headers into a mapping sees one of them only.
+            app = json(ErrorView("there is more than one Authorization header", "Send one"), 401)
         elif self._git is not None and scope["path"].startswith(GIT):
             app = self._git
             scope["client"] = (self._address(scope, headers), 0)
