@@ -100,8 +100,8 @@ class Client:
             if not after:
                 return views.ApplicationsView(rows)
 
-    def application(self, name: str, environment: str = "") -> views.ApplicationDetails:
-        return self._get(views.ApplicationDetails, _of(name), environment=environment)
+    def application(self, name: str, environment: str = "", *, tree: bool = False) -> views.ApplicationDetails:
+        return self._get(views.ApplicationDetails, _of(name), environment=environment, tree=tree)
 
     def plan(self, name: str, environment: str = "") -> views.PlanView:
         return self._get(views.PlanView, _of(name, "plan"), environment=environment)
@@ -120,10 +120,14 @@ class Client:
         object: str = "",  # noqa: A002
         lines: int = 100,
         follow: bool = False,
+        container: str = "",
+        previous: bool = False,
+        since_seconds: int = 0,
     ) -> Iterator[LogLine]:
         from trimtab.ports.target import LogLine
 
         parameters = {"environment": environment, "object": object, "lines": lines, "follow": follow}
+        parameters |= {"container": container, "previous": previous, "sinceSeconds": since_seconds}
         return self._lines(LogLine, API + _of(name, "logs"), parameters)
 
     def environments(self) -> views.EnvironmentsView:

@@ -226,7 +226,15 @@ def test_logs_name_their_source_and_lose_what_would_act_on_a_terminal(line: Line
     server = Server(logs=iter(lines))
     result = line("app", "logs", "shop", "--object", "Process/web", "-n", "5", "--follow", server=server)
     assert result.out == "web-1 2026-01-31 12:00:00Z | red\nweb-2 | plain\n"
-    assert server.asked == [("logs", ("shop",), {"environment": "", "object": "Process/web", "lines": 5, "follow": True})]
+    asked = {"environment": "", "object": "Process/web", "lines": 5, "follow": True}
+    assert server.asked == [("logs", ("shop",), {**asked, "container": "", "previous": False, "since_seconds": 0})]
+
+
+def test_logs_can_be_of_one_container_of_the_run_before_and_no_older_than(line: Line) -> None:
+    server = Server(logs=iter([]))
+    line("app", "logs", "shop", "-c", "migrate", "--previous", "--since", "1h30m", server=server)
+    ((_, _, asked),) = server.asked
+    assert (asked["container"], asked["previous"], asked["since_seconds"]) == ("migrate", True, 5400)
 
 
 def test_logs_as_json_are_json_lines(line: Line) -> None:

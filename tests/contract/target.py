@@ -20,8 +20,9 @@ from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.core.model.tree import CHILDREN_MAX, NO_TREE
 from trimtab.engine.looking import freshest
-from trimtab.ports.target import LogLine, Target
+from trimtab.ports.target import LogLine, LogWish, Target
 
 HEALTHY_SECONDS = 15.0
 WAKE_SECONDS = 5.0
@@ -204,7 +205,7 @@ async def test_logs_end_when_they_are_not_followed(target: Target, factory: Fact
     """A list of lines, possibly empty; also for what is not there."""
     await put(target, factory("one"))
     for ref in (factory("one").ref, factory("none").ref):
-        lines = [line async for line in target.logs(ref, lines=5, follow=False)]
+        lines = [line async for line in target.logs(ref, LogWish(5, follow=False))]
         assert all(isinstance(line, LogLine) for line in lines)
         assert len(lines) <= 5
 
@@ -231,6 +232,19 @@ async def test_what_is_checked_is_told_as_findings_and_changes_nothing(target: T
         assert found.state in ("ok", "warning", "failed")
         assert found.remedy or found.state != "failed"
     assert await look(target, wanted.ref) is None
+
+
+async def test_what_stands_behind_an_object_is_told_and_nothing_behind_what_is_not_there(
+    target: Target, factory: Factory
+) -> None:
+    """Each child has a kind and a name of its own; a second look tells the same ones."""
+    assert await target.children(factory("none").ref) == NO_TREE
+    await put(target, factory("one"))
+    await healthy(target, factory("one"))
+    first, second = [await target.children(factory("one").ref) for _ in range(2)]
+    assert [child.object for child in first.children] == [child.object for child in second.children]
+    assert all(child.object.kind and child.object.name for child in first.children)
+    assert len(first.children) <= CHILDREN_MAX
 
 
 __all__ = [name for name in dir() if name.startswith("test_")] + ["Factory", "installation", "pytest"]

@@ -25,6 +25,7 @@ from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key, ObjectRef
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Failed, Step
+from trimtab.ports.target import LogWish
 from trimtab.wiring.server import Settings, running
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
@@ -109,7 +110,7 @@ async def test_it_is_enough_for_all_that_trimtab_does(cluster: Cluster, bound: B
             f"/api/v1/namespaces/{bound.home}/pods",
             lambda found: found["items"] and found["items"][0]["status"]["phase"] == "Running",
         )
-        assert [line.text async for line in target.logs(web.ref, lines=5, follow=False)] == ["hello"]
+        assert [line.text async for line in target.logs(web.ref, LogWish(5, follow=False))] == ["hello"]
     async with opened(bound.kubeconfig, "", installation, namespaces=bound.namespaces) as target:
         owned = {known.ref for known in await target.cluster.everything()}
         assert owned == {web.ref, settings.ref, there.ref}

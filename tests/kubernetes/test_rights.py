@@ -16,6 +16,7 @@ from tests.kubernetes.test_target import deployment
 
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import Action
+from trimtab.ports.target import LogWish
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
@@ -65,7 +66,7 @@ async def test_the_documented_rights_are_enough(cluster: Cluster, namespace: str
             f"/api/v1/namespaces/{namespace}/pods",
             lambda found: found["items"] and found["items"][0]["status"]["phase"] == "Running",
         )
-        logged = [(line.source, line.text) async for line in target.logs(web.ref, lines=5, follow=False)]
+        logged = [(line.source, line.text) async for line in target.logs(web.ref, LogWish(5, follow=False))]
         assert logged == [(pods["items"][0]["metadata"]["name"], "hello")]
         made = await world.settle([own])
         assert {step.action for step in made.steps} == {Action.REMOVE}

@@ -15,6 +15,7 @@ from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Step
+from trimtab.ports.target import LogWish
 from trimtab.testing.factories import body, manifest, ref
 from trimtab.testing.faults import Fault, Faults
 from trimtab.testing.objects import World
@@ -211,7 +212,7 @@ def test_logs_give_the_last_lines_and_follow() -> None:
         heard: list[str] = []
 
         async def listen() -> None:
-            async with aclosing(target.logs(WEB.ref, lines=2, follow=True)) as lines:  # type: ignore[type-var]
+            async with aclosing(target.logs(WEB.ref, LogWish(2, follow=True))) as lines:  # type: ignore[type-var]
                 async for line in lines:
                     heard.append(line.text)  # noqa: PERF401
 

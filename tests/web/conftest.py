@@ -21,7 +21,7 @@ from trimtab.core.model.token import Token
 from trimtab.engine.access import Access
 from trimtab.engine.world import World
 from trimtab.ports.store import Writes
-from trimtab.ports.target import LogLine
+from trimtab.ports.target import LogLine, LogWish
 from trimtab.web.app import create_app
 from trimtab.web.server import Serving, serve
 
@@ -64,8 +64,8 @@ class Engine:
         page = later[: min(limit, 2)]
         return views.ApplicationsView(page, page[-1].name if len(later) > len(page) else "")
 
-    async def application(self, name: str, environment: str) -> views.ApplicationDetails:
-        self.note("application", name, environment)
+    async def application(self, name: str, environment: str, tree: bool) -> views.ApplicationDetails:
+        self.note("application", name, environment, tree)
         return views.ApplicationDetails([])
 
     async def plan(self, name: str, environment: str) -> views.PlanView:
@@ -80,17 +80,17 @@ class Engine:
         self.note("explain", name, environment)
         return [views.ExplainView(name, "host", "all is well", [])]
 
-    async def logs(self, name: str, environment: str, object: str, lines: int, follow: bool) -> AsyncIterator[LogLine]:  # noqa: A002
-        self.note("logs", name, environment, object, lines, follow)
+    async def logs(self, name: str, environment: str, object: str, wish: LogWish) -> AsyncIterator[LogLine]:  # noqa: A002
+        self.note("logs", name, environment, object, wish)
         self.streaming += 1
         try:
             if object == "hangs":
                 await asyncio.Event().wait()
-            for number in range(lines):
+            for number in range(wish.lines):
                 yield LogLine("web.0", f"line {number}", NOW)
             if object == "breaks":
                 raise TransientError("the log went away", remedy="Try again")
-            if follow:
+            if wish.follow:
                 await asyncio.Event().wait()
         finally:
             self.streaming -= 1

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from trimtab.ports.target import LogWish
 from trimtab.web.server import Serving
 
 from .conftest import TOKEN, Engine
@@ -16,11 +17,11 @@ ROUTES = [
     ("GET", "/api/v1/status?commit=abc", None, ("status", "abc")),
     ("GET", "/api/v1/status?commit=abc&wait=healthy&timeout=0.01", None, ("wait_status", "abc", "healthy", 0.01)),
     ("GET", "/api/v1/applications?environment=host&after=a&limit=2", None, ("applications", "host", "a", 2)),
-    ("GET", f"{A}?environment=host", None, ("application", "shop", "host")),
+    ("GET", f"{A}?environment=host", None, ("application", "shop", "host", False)),
     ("GET", f"{A}/plan", None, ("plan", "shop", "")),
     ("GET", f"{A}/history?limit=3", None, ("history", "shop", "", 3)),
     ("GET", f"{A}/explain", None, ("explain", "shop", "")),
-    ("GET", f"{A}/logs?object=Process/web&lines=2", None, ("logs", "shop", "", "Process/web", 2, False)),
+    ("GET", f"{A}/logs?object=Process/web&lines=2", None, ("logs", "shop", "", "Process/web", LogWish(2))),
     ("GET", "/api/v1/environments", None, ("environments",)),
     ("GET", "/api/v1/environments/host", None, ("environment", "host")),
     (

@@ -17,6 +17,7 @@ import pytest
 from trimtab.client import Client
 from trimtab.core.model import views
 from trimtab.core.model.errors import Bug, NotFound, Refused, TransientError, TrimtabError, UserError
+from trimtab.ports.target import LogWish
 from trimtab.web.app import create_app
 from trimtab.web.server import Serving, serve
 
@@ -42,11 +43,16 @@ async def test_every_question(server: Serving, engine: Engine) -> None:
     calls: list[tuple[Callable[[], Any], tuple[Any, ...]]] = [
         (lambda: c.status("abc"), ("status", "abc")),
         (lambda: c.wait_status("abc", "healthy", 0.01), ("wait_status", "abc", "healthy", 0.01)),
-        (lambda: c.application("shop", environment="host"), ("application", "shop", "host")),
+        (lambda: c.application("shop", environment="host"), ("application", "shop", "host", False)),
+        (lambda: c.application("shop", tree=True), ("application", "shop", "", True)),
         (lambda: c.plan("shop"), ("plan", "shop", "")),
         (lambda: c.history("shop", limit=3), ("history", "shop", "", 3)),
         (lambda: c.explain("shop"), ("explain", "shop", "")),
-        (lambda: list(c.logs("shop", object="Process/web", lines=2)), ("logs", "shop", "", "Process/web", 2, False)),
+        (lambda: list(c.logs("shop", object="Process/web", lines=2)), ("logs", "shop", "", "Process/web", LogWish(2))),
+        (
+            lambda: list(c.logs("shop", lines=2, container="web", previous=True, since_seconds=60)),
+            ("logs", "shop", "", "", LogWish(2, container="web", previous=True, since_seconds=60)),
+        ),
         (lambda: c.environments(), ("environments",)),
         (lambda: c.environment("host"), ("environment", "host")),
         (lambda: c.repositories(), ("repositories",)),

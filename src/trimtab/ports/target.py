@@ -18,6 +18,7 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Outcome, Step
+from trimtab.core.model.tree import Tree
 from trimtab.core.model.views import Finding
 
 NOTHING_LEFT: Mapping[Identity, Leave] = {}
@@ -29,6 +30,18 @@ class LogLine(msgspec.Struct, frozen=True):
     source: str
     text: str
     time: datetime | None = None
+
+
+class LogWish(msgspec.Struct, frozen=True):
+    """Which lines: the last ``lines`` (of each part, and of all together), of one ``container`` ("": all of them), of the run before
+    (``previous``), not older than ``since_seconds`` (0: however old). What a target has no notion of it leaves out.
+    """
+
+    lines: int = 100
+    follow: bool = False
+    container: str = ""
+    previous: bool = False
+    since_seconds: int = 0
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -107,8 +120,12 @@ class Target(Protocol):
         """Pure: the health of one object, given what Git wants of it."""
         ...
 
-    def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
-        """The last ``lines`` lines of everything behind ``ref``, then, with ``follow``, what comes until cancelled."""
+    def logs(self, ref: ObjectRef, wish: LogWish) -> AsyncIterator[LogLine]:
+        """The last lines of everything behind ``ref``, then, when they are followed, what comes until cancelled."""
+        ...
+
+    async def children(self, ref: ObjectRef) -> Tree:
+        """What stands behind ``ref`` on the target, at most so much of it; nothing for what is not there. Read anew each time."""
         ...
 
 

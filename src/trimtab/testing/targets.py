@@ -26,8 +26,9 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.core.model.tree import NO_TREE, Child, Tree
 from trimtab.core.model.views import Finding
-from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
 from .objects import Objects, Thing, World, spec_of
 
@@ -163,13 +164,23 @@ class FakeTarget:
             return Health(HealthStatus.PROGRESSING, "not ready yet", observed.ref)
         return HEALTHY
 
-    async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
+    async def children(self, ref: ObjectRef) -> Tree:
+        """One `Part` behind each object that is there."""
+        await self._before("children")
+        thing = self.objects.there.get(ref.identity)
+        if thing is None:
+            return NO_TREE
+        ready = bool(thing.observed().status.get("ready"))
+        health = HealthStatus.HEALTHY if ready else HealthStatus.PROGRESSING
+        return Tree((Child(ObjectRef(ref.api_version, "Part", "", f"{ref.name}-0"), health, ready=f"{int(ready)}/1"),))
+
+    async def logs(self, ref: ObjectRef, wish: LogWish) -> AsyncIterator[LogLine]:
         await self._before("logs")
         kept = self._lines_of(ref)
-        for line in list(kept)[-lines:] if lines > 0 else []:
+        for line in list(kept)[-wish.lines :] if wish.lines > 0 else []:
             yield line
         last = kept[-1] if kept else None
-        while follow:
+        while wish.follow:
             await asyncio.sleep(LOG_POLL_SECONDS)
             for line in _after(kept, last):
                 yield line

@@ -48,6 +48,10 @@ class Application(Nothing, frozen=True, kw_only=True):
     environment: Word = ""
 
 
+class Details(Application, frozen=True, kw_only=True):
+    tree: bool = False
+
+
 class History(Application, frozen=True, kw_only=True):
     limit: PageSize = 100
 
@@ -56,6 +60,9 @@ class Logs(Application, frozen=True, kw_only=True):
     object: Word = ""
     lines: Annotated[int, Meta(ge=0, le=10_000)] = 100
     follow: bool = False
+    container: Word = ""
+    previous: bool = False
+    since_seconds: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
 
 
 class Events(Nothing, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from typing import Any
 from trimtab.core.model import views
 from trimtab.core.model.event import Event
 from trimtab.core.model.rights import Action, Principal, TokenScope
-from trimtab.ports.target import LogLine
+from trimtab.ports.target import LogLine, LogWish
 
 from . import parameters as p
 from .needs import Need, everything, of_application, of_environment, of_hosted, of_repository, oneself, only_shown
@@ -63,7 +63,8 @@ async def _follow_events(engine: Engine, q: p.Events) -> AsyncIterator[Event]:
 
 
 def _logs(engine: Engine, q: p.Logs) -> AsyncIterator[LogLine]:
-    return engine.queries.logs(q.name, q.environment, q.object, q.lines, q.follow)
+    wish = LogWish(q.lines, q.follow, q.container, q.previous, q.since_seconds)
+    return engine.queries.logs(q.name, q.environment, q.object, wish)
 
 
 def _create_token(engine: Engine, q: p.NewToken, who: Principal) -> Awaitable[views.NewTokenView]:
@@ -86,10 +87,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         APPLICATION,
-        p.Application,
+        p.Details,
         views.ApplicationDetails,
         of_application(Action.READ),
-        lambda e, q: e.queries.application(q.name, q.environment),
+        lambda e, q: e.queries.application(q.name, q.environment, q.tree),
     ),
     Route(
         "GET",

@@ -28,7 +28,7 @@ from trimtab.core.model.views import (
     WhoView,
 )
 from trimtab.ports.people import People
-from trimtab.ports.target import LogLine
+from trimtab.ports.target import LogLine, LogWish
 
 
 class Queries(Protocol):
@@ -42,7 +42,7 @@ class Queries(Protocol):
 
     async def applications(self, environment: str, after: str, limit: int) -> ApplicationsView: ...
 
-    async def application(self, name: str, environment: str) -> ApplicationDetails: ...
+    async def application(self, name: str, environment: str, tree: bool) -> ApplicationDetails: ...
 
     async def plan(self, name: str, environment: str) -> PlanView: ...
 
@@ -51,7 +51,7 @@ class Queries(Protocol):
     async def explain(self, name: str, environment: str) -> list[ExplainView]: ...
 
     # The name of the parameter is that of the API.
-    def logs(self, name: str, environment: str, object: str, lines: int, follow: bool) -> AsyncIterator[LogLine]: ...  # noqa: A002
+    def logs(self, name: str, environment: str, object: str, wish: LogWish) -> AsyncIterator[LogLine]: ...  # noqa: A002
 
     async def environments(self) -> EnvironmentsView: ...
 

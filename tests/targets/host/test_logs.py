@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from trimtab.ports.target import LogWish
 from trimtab.targets.host.logs import lines_of
 from trimtab.targets.host.rotate import turn_over_one
 
@@ -49,7 +50,7 @@ async def test_a_process_is_followed(world: World) -> None:
     """Through the port, with the name of the instance."""
     talker = manifest("Process", "talker", {"command": ["sh", "-c", "echo first; sleep 0.3; echo second; exec sleep 1000"]})
     await world.run(talker)
-    lines = world.target.logs(talker.ref, lines=10, follow=True)
+    lines = world.target.logs(talker.ref, LogWish(10, follow=True))
     heard = [(await asyncio.wait_for(anext(lines), 3)).text for _ in range(2)]
     assert heard == ["first", "second"]
     await lines.aclose()

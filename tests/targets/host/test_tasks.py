@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from trimtab.core.model.plan import Action, Applied, Step
+from trimtab.ports.target import LogWish
 from trimtab.targets.host import pids
 
 from .conftest import World, manifest, quickly, server
@@ -112,4 +113,4 @@ async def test_a_task_knows_the_addresses_of_the_application(world: World, tmp_p
 async def test_what_a_task_has_printed_can_be_read_after_its_end(world: World, tmp_path: Path) -> None:
     one = task(tmp_path, "echo three rows moved")
     await world.run(one)
-    assert [line.text async for line in world.target.logs(one.ref, lines=10, follow=False)] == ["three rows moved"]
+    assert [line.text async for line in world.target.logs(one.ref, LogWish(10, follow=False))] == ["three rows moved"]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 
+from trimtab.cli.app.tree import tell_objects
 from trimtab.cli.completion import applications
 from trimtab.cli.output import COLOURS, Out, short
 from trimtab.cli.plans import exit_code, tell_hold, tell_plan
@@ -39,16 +40,17 @@ def list_(environment: str) -> int:
 @click.command()
 @name_argument
 @environment_option
+@click.option("--tree/--no-tree", default=True, show_default=True, help="With what stands behind each object, such as Pods.")
 @asks_server
-def show(name: str, environment: str) -> int:
-    """Show an application: where it comes from, its objects, their health, and what is held.
+def show(name: str, environment: str, tree: bool) -> int:
+    """Show an application: where it comes from, its objects, what stands behind them, their health, and what is held.
 
     \b
     Example:
       trimtab app show shop --environment production
     """
     session = current()
-    view = session.client.application(name, environment=environment)
+    view = session.client.application(name, environment=environment, tree=tree)
     session.out.show(view, lambda: tell_details(session.out, view, session.now()))
     return DONE
 
@@ -131,13 +133,7 @@ def tell_application(out: Out, view: ApplicationView, now: datetime) -> None:
         tell_deployment(out, view.deployment, view.deployment.revision, now)
     out.problems(view.errors)
     if view.objects:
-        out.table(
-            ["object", "sync", "health", "wave", "from", "message"],
-            [
-                [str(one.object), one.sync, one.health.value, str(one.wave), _place(one.file, one.line), one.message]
-                for one in view.objects
-            ],
-        )
+        tell_objects(out, view.objects, now)
     for one in view.objects:
         addresses = one.status.get("addresses")
         for port, address in addresses.items() if isinstance(addresses, dict) else ():
@@ -169,7 +165,3 @@ def tell_history(out: Out, view: HistoryView, now: datetime) -> None:
         ["environment", "revision", "phase", "since", "message"],
         [[one.environment, short(one.revision), one.phase.value, ago(one.since, now), one.message] for one in view.deployments],
     )
-
-
-def _place(file: str, line: int) -> str:
-    return f"{file}:{line}" if file and line else file

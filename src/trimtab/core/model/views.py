@@ -17,6 +17,7 @@ from .health import HealthStatus
 from .manifest import Manifest
 from .names import ObjectRef
 from .plan import FieldChange, Plan
+from .tree import Child
 
 
 class _View(msgspec.Struct, frozen=True, rename="camel"):
@@ -199,6 +200,28 @@ class ApplicationsView(_View, frozen=True):
     next: str = ""
 
 
+class ChildView(_View, frozen=True):
+    """What stands behind an object on its target: a replica set, a pod, an instance of a process."""
+
+    object: ObjectRef
+    health: HealthStatus
+    message: str
+    ready: str
+    restarts: int
+    since: datetime | None
+    children: list[ChildView]
+    more: int
+    folded: int
+
+    @classmethod
+    def of(cls, child: Child) -> ChildView:
+        children = [cls.of(one) for one in child.children]
+        return cls(
+            *(child.object, child.health, child.message, child.ready, child.restarts, child.since),
+            *(children, child.more, child.folded),
+        )
+
+
 class ObjectView(_View, frozen=True):
     """One object of an Application: wanted by Git, owned, or both."""
 
@@ -211,6 +234,9 @@ class ObjectView(_View, frozen=True):
     wave: int
     last_log_line: str = ""
     status: dict[str, Any] = {}
+    children: list[ChildView] = []
+    more: int = 0
+    folded: int = 0
 
 
 class SuspensionView(_View, frozen=True):

@@ -14,10 +14,12 @@ from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.text import without_credentials
+from trimtab.core.model.tree import NO_TREE
 from trimtab.core.model.views import (
     ApplicationDetails,
     ApplicationsView,
     ApplicationView,
+    ChildView,
     DeploymentView,
     ExplainView,
     HistoryView,
@@ -31,6 +33,7 @@ from trimtab.engine.commands import keys
 from trimtab.engine.engine import Session
 from trimtab.engine.world import GONE, Content
 
+from .looks import trees_of
 from .reader import LIMIT_MAX, WELL, Reader, errors_of, problems_of, row_of
 
 
@@ -44,9 +47,10 @@ class ApplicationQueries(Reader):
         cursor = f"{page[-1].environment}/{page[-1].application}" if len(page) < len(rest) else ""
         return ApplicationsView([row_of(session, key) for key in page], cursor)
 
-    async def application(self, name: str, environment: str = "") -> ApplicationDetails:
+    async def application(self, name: str, environment: str = "", tree: bool = False) -> ApplicationDetails:
+        """With ``tree`` what stands behind each object is read from the target."""
         session = self._engine.current()
-        return ApplicationDetails([await self._details(session, key) for key in keys(session, name, environment)])
+        return ApplicationDetails([await self._details(session, key, tree=tree) for key in keys(session, name, environment)])
 
     async def plan(self, name: str, environment: str = "") -> PlanView:
         """What would be done now, for what Git wants now (also where it waits for a gate or a person)."""
@@ -77,7 +81,7 @@ class ApplicationQueries(Reader):
         session = self._engine.current()
         return [self._explain(session, key) for key in keys(session, name, environment)]
 
-    async def _details(self, session: Session, key: Key) -> ApplicationView:
+    async def _details(self, session: Session, key: Key, *, tree: bool) -> ApplicationView:
         state = session.world.states.get(key, Reconciliation())
         live, row = session.world.live[key], row_of(session, key)
         found = session.world.application(key)
@@ -96,14 +100,14 @@ class ApplicationQueries(Reader):
             path=(found[1].path or found[0].sources[0].path) if found else "",
             deployment=DeploymentView.of(slot) if slot is not None else None,
             suspension=SuspensionView(state.suspension.reason, state.suspension.until) if state.suspension else None,
-            objects=await self._objects(session, key),
+            objects=await self._objects(session, key, tree=tree),
             holds=PlanView.of([made], [], combined="").holds if made is not None else [],
             plan_hash=made.hash if made is not None else "",
             errors=errors_of(problems_of(session, key)),
             next_try=self._engine.parts.clock.now() + timedelta(seconds=seconds) if seconds is not None else None,
         )
 
-    async def _objects(self, session: Session, key: Key) -> list[ObjectView]:
+    async def _objects(self, session: Session, key: Key, *, tree: bool) -> list[ObjectView]:
         live = session.world.live[key]
         content = _running(session, key)
         manifests = {manifest.identity: manifest for manifest in content.manifests}
@@ -114,6 +118,7 @@ class ApplicationQueries(Reader):
             observed = await session.hands.target(key.environment).observe(Scope(key.environment, tuple(refs.values())))
         except TrimtabError:
             observed = {}
+        trees = await trees_of(session, key, [one.ref for one in observed.values()]) if tree else {}
         steps = {step.ref.identity: str(step.action) for step in live.plan.steps} if live.plan is not None else {}
         held = {hold.object.identity for hold in live.plan.holds if hold.object is not None} if live.plan is not None else set()
         runs = {run.ref.identity: run for run in state.runs} if state is not None else {}
@@ -122,6 +127,7 @@ class ApplicationQueries(Reader):
             manifest, there = manifests.get(identity), observed.get(identity)
             run = runs.get(identity)
             health = live.health.get(identity) or (told(run) if run is not None else Health(HealthStatus.UNKNOWN))
+            behind = trees.get(identity, NO_TREE)
             views.append(
                 ObjectView(
                     object=ref,
@@ -133,6 +139,9 @@ class ApplicationQueries(Reader):
                     wave=live.waves.get(identity, 0),
                     last_log_line=health.last_log_line,
                     status=mask(there.status) if there is not None else {},
+                    children=[ChildView.of(child) for child in behind.children],
+                    more=behind.more,
+                    folded=behind.folded,
                 )
             )
         return views

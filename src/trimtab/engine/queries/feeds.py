@@ -11,9 +11,11 @@ from trimtab.core.model.views import (
     EventsView,
 )
 from trimtab.engine.commands import keys
-from trimtab.ports.target import LogLine
+from trimtab.ports.target import LogLine, LogWish
 
 from .reader import LIMIT_MAX, Reader
+
+ALL_LINES = LogWish()
 
 
 class FeedQueries(Reader):
@@ -67,8 +69,7 @@ class FeedQueries(Reader):
         name: str,
         environment: str = "",
         object: str = "",  # noqa: A002 - the name in the API
-        lines: int = 100,
-        follow: bool = False,
+        wish: LogWish = ALL_LINES,
     ) -> AsyncIterator[LogLine]:
         """Lines of everything that the application runs, or of one ``object`` (its name, or Kind/name)."""
         session = self._engine.current()
@@ -77,7 +78,7 @@ class FeedQueries(Reader):
             target = session.hands.target(key.environment)
             refs = {entry.ref for entry in session.world.inventories[key.environment].of(key.application).values()}
             chosen = sorted(ref for ref in refs if object in ("", ref.name, str(ref)))
-            sources += [target.logs(ref, lines=lines, follow=follow) for ref in chosen]
+            sources += [target.logs(ref, wish) for ref in chosen]
         if object and not sources:
             raise NotFound(f"read logs of {name}: it has no object {object}", remedy=f"See: trimtab app show {name}")
         async for line in _merge(sources):

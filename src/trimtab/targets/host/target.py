@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -25,12 +26,13 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
+from trimtab.core.model.tree import NO_TREE, Tree
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Contents
-from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from . import health
+from . import health, tree
 from .fileobjects import FileObjects
 from .host import Found, Host
 from .kinds import Document, File, HostSettings, Task
@@ -270,11 +272,20 @@ class HostTarget:
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return health.assess(observed, manifest)
 
-    async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
-        """The output of all instances of a Process, or of the run of a Task, merged as it comes."""
+    async def logs(self, ref: ObjectRef, wish: LogWish) -> AsyncIterator[LogLine]:
+        """The output of all instances of a Process, or of the run of a Task, merged as it comes. Neither has containers, and what a run
+        before has printed stands in the same log.
+        """
         kind = self._targets.tasks if ref.kind == "Task" else self._targets.processes
-        async for line in lines_of(self._host.root, lambda: kind.instances(self.name, ref), lines=lines, follow=follow):
-            yield line
+        lines = lines_of(self._host.root, lambda: kind.instances(self.name, ref), lines=wish.lines, follow=wish.follow)
+        oldest = self._host.clock.now() - timedelta(seconds=wish.since_seconds) if wish.since_seconds else None
+        async for line in lines:
+            if oldest is None or line.time is None or line.time >= oldest:
+                yield line
+
+    async def children(self, ref: ObjectRef) -> Tree:
+        observed = await self._look(ref)
+        return tree.tree(observed, self._host.clock.now()) if observed is not None else NO_TREE
 
     def tell(self, application: str) -> None:
         for watcher in self._watchers:

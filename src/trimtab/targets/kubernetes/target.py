@@ -24,12 +24,13 @@ from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
-from trimtab.core.model.text import one_line, printable
+from trimtab.core.model.text import one_line
+from trimtab.core.model.tree import Tree
 from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
-from trimtab.ports.target import NOTHING_LEFT, LogLine, Preview
+from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from . import adoption, checking, foreseeing, hooks, leaving, locating, order, renamed
+from . import adoption, checking, foreseeing, hooks, leaving, locating, order, podlogs, renamed, tree
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -236,16 +237,13 @@ class KubernetesTarget:
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return msgspec.convert(observed.status.get("health"), Health)
 
-    async def logs(self, ref: ObjectRef, *, lines: int, follow: bool) -> AsyncIterator[LogLine]:
-        """Of a Pod, or of the Pods that a workload selects."""
-        left = lines
-        for pod in await self._pods(ref):
-            try:
-                async for line in self.cluster.client.logs(pod.namespace, pod.name, tail=max(left, 0), follow=follow):
-                    left -= 1
-                    yield LogLine(pod.name, printable(line.decode(errors="replace")))
-            except (NotFound, Invalid) as error:
-                log.info("%s", error)  # it has not begun to run, or has gone; the others have their lines
+    async def logs(self, ref: ObjectRef, wish: LogWish) -> AsyncIterator[LogLine]:
+        """Of a Pod, or of the Pods that a workload selects; of all their containers, or of one."""
+        async for line in podlogs.lines_of(self.cluster.client, podlogs.sources(await self._pods(ref), wish.container), wish):
+            yield line
+
+    async def children(self, ref: ObjectRef) -> Tree:
+        return await tree.read(self.cluster, self.cluster.client, ref)
 
     # --- looking ------------------------------------------------------------------------------------------------------------
 
