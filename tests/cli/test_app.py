@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from trimtab.core.model.errors import NotFound
 from trimtab.core.model.health import HealthStatus
+from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.views import (
     Accepted,
     ApplicationDetails,
     ApplicationRow,
     ApplicationsView,
     ApplicationView,
+    ChildView,
     EnvironmentRow,
     EnvironmentsView,
     EnvironmentView,
@@ -137,6 +139,30 @@ def test_the_addresses_that_an_object_serves_on_are_shown(line: Line) -> None:
     one = ObjectView(WEB, "synced", HealthStatus.HEALTHY, "", "web.yaml", 1, 0, status=status)
     result = line("app", "show", "shop", server=Server(application=details(objects=[one])))
     assert "Process/web serves http on 127.0.0.1:8080" in result.out
+
+
+def test_what_stands_behind_an_object_is_shown_below_it_as_a_tree(line: Line) -> None:
+    """What is unwell with its reason; what is not listed is counted."""
+
+    def child(kind: str, name: str, health: HealthStatus, message: str, *below: ChildView, folded: int = 0) -> ChildView:
+        ready, restarts = ("0/1", 3) if kind == "Pod" else ("1/2", 0)
+        ref = ObjectRef("v1", kind, "shop", name)
+        return ChildView(ref, health, message, ready, restarts, None, list(below), 0, folded)
+
+    pod = child("Pod", "web-1-a", HealthStatus.DEGRADED, "crash loop")
+    replicas = child("ReplicaSet", "web-1", HealthStatus.PROGRESSING, "", pod)
+    one = ObjectView(WEB, "synced", HealthStatus.DEGRADED, "", "web.yaml", 1, 0, children=[replicas], more=2, folded=4)
+    server = Server(application=details(objects=[one]))
+    shown = line("app", "show", "shop", server=server).out
+    lines = [text for text in shown.splitlines() if "─" in text]
+    assert lines[0].split() == ["├─", "ReplicaSet/web-1", "progressing", "1/2"]
+    assert lines[1].split("  ")[0] == "│  └─ Pod/web-1-a" or lines[1].startswith("│  └─ Pod/web-1-a")
+    assert "0/1, 3 restarts" in lines[1]
+    assert lines[1].endswith("crash loop")
+    assert lines[2].strip() == "└─ 2 more, 4 older without Pods"
+    assert server.asked[-1][2]["tree"] is True
+    line("app", "show", "shop", "--no-tree", server=server)
+    assert server.asked[-1][2]["tree"] is False
 
 
 def test_an_application_is_shown_with_the_addresses_that_it_is_reached_at(line: Line) -> None:

@@ -10,7 +10,7 @@ from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Problem, TrimtabError
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.hook import HookRun, told
-from trimtab.core.model.names import Key
+from trimtab.core.model.names import Identity, Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.text import without_credentials
@@ -237,8 +237,17 @@ def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Rea
     for identity, health in sorted(live.health.items()):
         if health.status not in WELL:
             last = f"; last log line: {health.last_log_line}" if health.last_log_line else ""
-            message = (health.message or str(health.status)) + last
+            message = _cause(health, identity) + (health.message or str(health.status)) + last
             reasons.append(
                 Reason(f"{identity[1]}/{identity[3]}", health.status, message, "it is watched; a commit that mends it")
             )
+    reasons += [
+        Reason(str(left.object), "left to others", f"{left.pointer}: to {left.to}", "nothing is done; it is as they set it")
+        for left in (live.plan.left if live.plan is not None else ())
+    ]
     return reasons
+
+
+def _cause(health: Health, identity: Identity) -> str:
+    """The object that is to blame, where that is another one."""
+    return f"because of {health.object}: " if health.object is not None and health.object.identity != identity else ""
