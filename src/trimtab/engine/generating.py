@@ -96,6 +96,21 @@ class _Search:
                 yield from ((f"{name}/{inner}", inner_id) for inner, inner_id in below)
 
 
+def look_here(tree: Tree, ask: Ask) -> Seen | Unknown:
+    """What ``ask`` asks of the configuration repository itself, at the commit that ``tree`` is of; of others nothing is known here."""
+    if ask.repository or ask.revision:
+        return Unknown(
+            f"{without_credentials(ask.repository) or 'the repository'} {ask.revision} is not read without a server".replace(
+                "  ", " "
+            ),
+            "What is made of it is left out here; ask a server: trimtab app plan",
+        )
+    try:
+        return Lookup().look(tree, ask)
+    except TrimtabError as error:
+        return Unknown(error.message, error.remedy)
+
+
 class Generating:
     def __init__(self, world: World, repositories: Repositories, home: str) -> None:
         """``home`` is the configuration repository."""

@@ -26,6 +26,7 @@ from trimtab.core.decide.hooks import Waits
 from trimtab.core.lifecycle import draft, reconcile
 from trimtab.core.lifecycle import hooks as lifecycle_hooks
 from trimtab.core.lifecycle.gates import gates
+from trimtab.core.lifecycle.rollout import Turn
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.hook import HookPhase, HookRun
@@ -242,6 +243,11 @@ def no_look_without_a_wake() -> AbstractContextManager[Any]:
 @defect("Promotion and dependencies are not waited for.")
 def gates_ignored() -> AbstractContextManager[Any]:
     return patch.object(workers, "gates", lambda *arguments, **named: ())
+
+
+@defect("Environments that were selected together do not take turns.")
+def turns_ignored() -> AbstractContextManager[Any]:
+    return patch.object(workers, "turn", lambda *arguments, **named: Turn())
 
 
 @defect("A gate asks only what waits now: it forgets content that was replaced while it waited.")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from trimtab.core.model.deployment import ENDED, Phase
+from trimtab.core.lifecycle.rollout import WELL
+from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.deployment import ENDED, Deployment, Phase
 from trimtab.core.model.names import Identity, Key
 from trimtab.engine.following import Saved
 
@@ -355,6 +357,37 @@ def _closed(witness: Witness, view: View, key: Key) -> set[str]:
     app, place = found
     others = [Key(name, key.application) for name in place.after] + [Key(key.environment, name) for name in app.depends_on]
     return {str(other) for other in others if (other, view.digest(other.application, other.environment)) not in witness.healthy}
+
+
+@law(WRITES)
+def fleets_take_turns(witness: Witness, writing: Writing) -> Iterator[str]:
+    """In a fleet, what is new begins in order, in one environment at a time, and in none while it failed in another."""
+    for key, after in writing.after.items():
+        before = writing.before[key]
+        if after is None or after.current is None or after.undeclared or not started(before, after):
+            continue
+        # Whoever has come or gone since is no member in all of them.
+        fleets = [view.fleet(key.application) for view in writing.life.views(after.current.sequence)]
+        if any(key.environment not in members for members in fleets):
+            continue
+        for name in sorted(frozenset.intersection(*fleets) - {key.environment}):
+            other = writing.life.states.get(Key(name, key.application))
+            if reason := _out_of_turn(name < key.environment, other, before, after.current):
+                yield f"{key} started at {after.current.revision[:7]}, and {name} {reason}"
+
+
+def _out_of_turn(earlier: bool, other: Reconciliation | None, before: Reconciliation | None, current: Deployment) -> str:
+    if other is None or other.current is None:
+        return "comes first and has not run" if earlier else ""
+    if earlier and other.pending is not None and other.behind <= current.sequence:
+        return "comes first and has yet to begin"
+    if other.current.since >= current.since:
+        return ""  # it was not so when this was decided
+    if other.pending is None and other.current.phase == Phase.FAILED:
+        return "failed"
+    unwell = before is not None and before.current is not None and before.current.phase != Phase.HEALTHY
+    ill = before is not None and before.health.status not in WELL
+    return "is still applying" if other.current.phase == Phase.APPLYING and not (unwell or ill) else ""
 
 
 @law(WRITES)

@@ -460,7 +460,7 @@ class Simulation:
             return
         if state.pending is not None or current is None or current.phase != Phase.HEALTHY:
             slot = state.pending or current
-            waits = slot is not None and (slot.phase == Phase.HELD or slot.message.startswith("waits for"))
+            waits = slot is not None and (slot.phase == Phase.HELD or slot.message.startswith(("waits for", "stopped")))
             if not (self.left_held and waits) and slot is not None:
                 yield f"{key} at {slot.revision[:7]} is {slot.phase}: {slot.message}"
             return

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -28,6 +29,8 @@ from .factories import manifest
 
 ENVIRONMENTS = ("dev", "staging", "production", "edge")
 APPLICATIONS = ("api", "auth", "cart", "db", "mail", "search", "shop", "web")
+SELECTING = APPLICATIONS[::2]
+"""Those that select their Environments by labels, where each stands for itself."""
 KINDS = ("Process", "File")
 RELEASE = "release"
 """The branch that some applications follow; all others follow the default branch."""
@@ -98,6 +101,14 @@ class App:
     deadline_seconds: int = 600
 
     @property
+    def selects(self) -> bool:
+        """True when its Environments have a label for it, in place of a name in its document: then they are a fleet."""
+        return self.name in SELECTING and not any(place.after or place.path for place in self.places)
+
+    def runs_in(self, environment: str) -> bool:
+        return any(place.environment == environment for place in self.places)
+
+    @property
     def paths(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(place.path or self.path for place in self.places))
 
@@ -120,7 +131,7 @@ class Content:
 
     def files(self) -> dict[str, bytes]:
         """As they stand in the repository. JSON is YAML, and quicker to write."""
-        found = {".trimtab/environments.yaml": b"\n---\n".join(_environment(*one) for one in sorted(self.environments.items()))}
+        found = {".trimtab/environments.yaml": b"\n---\n".join(self._environments())}
         found |= {document(app.name): _application(app) for app in self.applications.values()}
         found |= {f"{path}/README.md": b"What runs here" for path in self.directories if path not in self.bare}
         for path, objects in self.directories.items():
@@ -129,6 +140,11 @@ class Content:
             if file in found:
                 found[file] = b"{" if how == "garbled" else found[file].replace(b'"spec":{', b'"spec":{"colour":"red",', 1)
         return found
+
+    def _environments(self) -> Iterator[bytes]:
+        for name, budget in sorted(self.environments.items()):
+            selecting = (app.name for app in self.applications.values() if app.selects and app.runs_in(name))
+            yield _environment(name, budget, tuple(sorted(selecting)))
 
     @property
     def garbled(self) -> bool:
@@ -159,6 +175,13 @@ class View:
     def place(self, application: str, environment: str) -> tuple[App, Place] | None:
         app = self.home.applications.get(application) if self.home else None
         return next(((app, place) for place in app.places if place.environment == environment), None) if app else None
+
+    def fleet(self, application: str) -> frozenset[str]:
+        """The Environments that take turns for an application; empty where they do not, or where that cannot be told."""
+        app = self.home.applications.get(application) if self.home else None
+        if app is None or not app.selects or self.home is None or self.home.garbled or self.home.doubtful(application):
+            return frozenset()
+        return frozenset(place.environment for place in app.places)
 
     def wants(self, application: str, environment: str) -> dict[Identity, Wanted] | None:
         """The objects of an application in an Environment; {} when it is not declared there, None when that cannot be told."""
@@ -208,9 +231,10 @@ def _body(wanted: Wanted) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _environment(name: str, budget: Budget) -> bytes:
+def _environment(name: str, budget: Budget, selecting: tuple[str, ...]) -> bytes:
     removal = {"percent": budget.percent, "objects": budget.objects, "emptyRender": budget.empty_render}
-    return _document("Environment", name, {"target": {"kind": "memory"}, "removal": removal})
+    labels = {f"runs-{one}": "yes" for one in selecting}
+    return _document("Environment", name, {"target": {"kind": "memory"}, "removal": removal}, labels)
 
 
 @lru_cache(maxsize=1024)
@@ -218,6 +242,8 @@ def _application(app: App) -> bytes:
     places: list[dict[str, Any]] = [
         {"name": place.environment, "after": list(place.after), "path": place.path} for place in app.places
     ]
+    if app.selects:
+        places = [{"selector": {"matchLabels": {f"runs-{app.name}": "yes"}}}]
     source = {"path": app.path, "revision": app.revision}
     rest: dict[str, Any] = {"dependsOn": list(app.depends_on), "adopt": app.adopt}
     return _document(
@@ -227,8 +253,9 @@ def _application(app: App) -> bytes:
     )
 
 
-def _document(kind: str, name: str, spec: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({"apiVersion": "trimtab.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+def _document(kind: str, name: str, spec: dict[str, Any], labels: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    metadata = {"name": name, "labels": dict(labels)}
+    return msgspec.json.encode({"apiVersion": "trimtab.dev/v1", "kind": kind, "metadata": metadata, "spec": spec})
 
 
 # --- by a seed --------------------------------------------------------------------------------------------------------------

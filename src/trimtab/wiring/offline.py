@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.core.decide.configuration import ENDINGS, read, zero_configuration
+from trimtab.core.decide.configuration import ENDINGS, configured, parse, zero_configuration
 from trimtab.core.decide.hooks import Hooked, main_of
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import mandate
@@ -34,6 +34,7 @@ from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.views import DoctorView, Finding, ManifestView, PlanView, ProblemView, RenderView, combined_hash
+from trimtab.engine.generating import look_here
 from trimtab.engine.hooking import parted
 from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
@@ -263,7 +264,9 @@ async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment
     if tree.entry(CONFIGURATION_DIRECTORY) is None:
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
-        configuration = read(_files(tree), Configuration(), adapters=SETTINGS)
+        documents = parse(_files(tree), adapters=SETTINGS)
+        found = {ask: look_here(tree, ask) for ask in documents.asks()}
+        configuration = configured(documents, Configuration(), found=found)
     renderings = []
     for key, wish in _wishes(configuration, inside, environment):
         renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration)))
