@@ -12,6 +12,7 @@ from tests.kubernetes.test_ownership import crd, path_of, placed, service
 from tests.kubernetes.test_target import deployment
 
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.mandate import Mandate
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.plan import Action, Applied, Failed, Plan, Step
 from trimtab.targets.kubernetes.target import KubernetesTarget
@@ -198,6 +199,43 @@ async def test_a_conflict_names_manager_and_field(cluster: Cluster, namespace: s
         forced = World(again)
         forced.inventory = world.inventory
         assert all(isinstance(outcome, Applied) for outcome in await forced.act(await forced.plan([manifest(body)])))
+
+
+@pytest.mark.parametrize(
+    ("environment", "application", "annotated", "takes"),
+    [
+        ("force", "", "", True),
+        ("force", "fail", "", False),
+        ("fail", "force", "", True),
+        ("force", "", "fail", False),
+        ("fail", "fail", "force", True),
+        ("force", "force", "fail", False),
+    ],
+)
+async def test_the_nearest_word_on_conflicts_counts(
+    cluster: Cluster, namespace: str, environment: str, application: Any, annotated: str, takes: bool
+) -> None:
+    """That of the object before that of the Application before that of the Environment."""
+    body = config_map(a="1", b="2")
+    if annotated:
+        body["metadata"]["annotations"] = {"trimtab.dev/conflicts": annotated}
+    async with opened(cluster.kubeconfig, namespace, conflicts=environment) as target:
+        world = World(target.under(Mandate(conflicts=application)))
+        await world.settle([manifest(body)])
+        cluster.api.apply(placed(config_map(b="theirs"), namespace), "rival", force=True)
+        await world.seen(manifest(body).ref, lambda known: b"f:b" not in known.managed)
+        (outcome,) = await world.act(await world.plan([manifest(body)]))
+    assert isinstance(outcome, Applied) == takes
+    live = cluster.api.get(cluster.api.path(placed(config_map(), namespace)))
+    assert live["data"]["b"] == ("2" if takes else "theirs")
+
+
+async def test_a_word_on_conflicts_that_there_is_not_is_an_error(target: KubernetesTarget) -> None:
+    """Rather than fields being taken by mistake."""
+    body = config_map(a="1")
+    body["metadata"]["annotations"] = {"trimtab.dev/conflicts": "never"}
+    (problem,) = await refused(target, body)
+    assert problem.message.endswith("trimtab.dev/conflicts is neither force nor fail")
 
 
 async def test_a_lists_of_manifests_is_checked_in_one_round(target: KubernetesTarget) -> None:

@@ -38,7 +38,7 @@ def test_every_mark_has_its_row() -> None:
 
 
 def test_every_annotation_that_is_read_is_named() -> None:
-    names = [ADOPT_ANNOTATION, ownership.REPLACE, *KEEP_ANNOTATIONS, *ownership._KEEPING_OPTIONS]
+    names = [ADOPT_ANNOTATION, ownership.REPLACE, ownership.CONFLICTS, *KEEP_ANNOTATIONS, *ownership._KEEPING_OPTIONS]
     assert [name for name in names if f"`{name}" not in TEXT] == []
 
 

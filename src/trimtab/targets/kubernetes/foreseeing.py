@@ -30,7 +30,7 @@ from .known import Known, describe, managed
 from .leaving import Beside
 from .newcomers import Newcomers
 from .objects import Object
-from .ownership import may_be_unknown, replaces, stamped, strange
+from .ownership import CONFLICTS, WAYS, may_be_unknown, replaces, stamped, strange
 from .refusals import problem
 from .renamed import put_back, renamed
 from .resources import Resource
@@ -108,6 +108,9 @@ class Foresight:
         if not resource.namespaced and manifest.ref.namespace:
             message = "objects of this kind have no namespace"
             return [problem(manifest, "metadata.namespace", message, "Remove metadata.namespace")]
+        if manifest.annotations.get(CONFLICTS, WAYS[0]) not in WAYS:
+            message = f"{CONFLICTS} is neither {' nor '.join(WAYS)}"
+            return [problem(manifest, "metadata.annotations", message, "Write one of the two, or remove it")]
         try:
             namespace = self._cluster.place(resource, manifest.ref)
             known = (await self._cluster.kind(resource, namespace)).get(namespace, manifest.ref.name)

@@ -27,6 +27,9 @@ PLACED = "trimtab.dev/placed"
 OURS = frozenset({INSTALLATION, ENVIRONMENT, APPLICATION, OBJECT, DIGEST, PLACED})
 REPLACE = "trimtab.dev/replace"
 """Annotated as "true": when a field changes that cannot be changed, the object may be removed and made anew."""
+CONFLICTS = "trimtab.dev/conflicts"
+"""Annotated as "force" or "fail": what happens to this object's fields that somebody else has set."""
+WAYS = ("force", "fail")
 NEVER = "1"
 """A version that no object has: the first write of a cluster has a later one. An apply that names it makes an object or fails."""
 _NOT_APPLIED = ("status",)

@@ -42,7 +42,7 @@ def failed(step: Step, error: TrimtabError) -> Failed:
         others = ", ".join(
             sorted({f"{one.manager or 'another manager'}: {one.field}" for one in error.fields})[:FIELDS_SHOWN_MAX]
         )
-        remedy = "Leave the fields out in Git, take them from the other manager, or set conflicts: force"
+        remedy = "Leave the fields out in Git, take them from the other manager, or say conflicts: force of the application"
         return Failed(step.ref, f"{doing}: other managers own fields of it: {one_line(others)}", remedy, transient=False)
     if isinstance(error, Invalid) and error.immutable:
         names = ", ".join(error.immutable[:FIELDS_SHOWN_MAX])

@@ -40,7 +40,7 @@ from .foreseeing import Foreseen, Foresight
 from .judging import WAITING, Judging
 from .known import Known, describe
 from .objects import Object
-from .ownership import DIGEST, replaces
+from .ownership import CONFLICTS, DIGEST, replaces
 from .refusals import failed, problem
 from .requests import Propagation, Selector
 from .resources import Resource
@@ -279,9 +279,9 @@ class KubernetesTarget:
                 raise TransientError(f"apply {ref}: the server does not serve {ref.kind} of {ref.api_version} yet")
             await self._clock.sleep(GONE_LOOK_SECONDS)
 
-    @property
-    def _forces(self) -> bool:
-        return (self.mandate.conflicts or self.settings.conflicts) == "force"
+    def _forces(self, manifest: Manifest) -> bool:
+        """The nearest word counts: the object's, the Application's, the Environment's."""
+        return (manifest.annotations.get(CONFLICTS) or self.mandate.conflicts or self.settings.conflicts) == "force"
 
     # --- acting -------------------------------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class KubernetesTarget:
         try:
             return await self._write(step, manifest, resource, step.uid)
         except Invalid as error:
-            if not error.immutable and step.uid and self._forces and await self._take_back(step, manifest, resource):
+            if not error.immutable and step.uid and self._forces(manifest) and await self._take_back(step, manifest, resource):
                 return await self._write(step, manifest, resource, step.uid)
             if not (error.immutable and step.uid and replaces(manifest.annotations)):
                 raise
@@ -324,7 +324,7 @@ class KubernetesTarget:
         namespace = self.cluster.place(resource, step.ref)
         try:
             async with self._places:
-                return await self._client.apply(resource, namespace, step.ref.name, body, force=self._forces)
+                return await self._client.apply(resource, namespace, step.ref.name, body, force=self._forces(manifest))
         except Invalid as error:
             if "metadata.uid" in error.immutable:
                 message = f"{step.action} {step.ref}: another object has taken its place; it is looked at anew"
