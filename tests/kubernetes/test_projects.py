@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ import pytest
 import yaml
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.targets import World, config_map, manifest, opened
+from tests.kubernetes.test_loop import Repository, healthy
 
 from trimtab.core.model.config import Metadata, Project, ProjectSpec
 from trimtab.core.model.mandate import Location, Mandate
 from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.names import Key
 from trimtab.core.model.plan import Action, Failed
 from trimtab.engine.looking import denied_by
+from trimtab.wiring.server import Running, Settings, running
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
 READS = {"apiGroups": ["", "apps", "rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
@@ -163,3 +167,51 @@ async def test_objects_are_judged_by_where_the_server_would_put_them(cluster: Cl
         denied = await denied_by(project, [*(each for each, _ in cases), unknown], target)
     assert len(denied) == sum(location != home for _, location in cases) + 1
     assert all(f"{each.ref}" in str(denied) for each, location in cases if location != home)
+
+
+async def test_a_whole_server_needs_no_right_to_write_where_projects_have_accounts(
+    cluster: Cluster, namespace: str, teams: tuple[str, str], tmp_path: Path
+) -> None:
+    """From a commit to healthy and to the removal of what Git drops; an Application of the other Project that reaches over is refused as a whole,
+    as is one that its Project's limits deny.
+    """
+    first, second = teams
+    repository = Repository(tmp_path / "repo", as_account(cluster, namespace, tmp_path / "kubeconfig"), first)
+    for name, space, more in (("one", first, {}), ("two", second, {}), ("three", second, {"namespaces": [second]})):
+        repository.declare(f"project-{name}", "Project", name, {"account": deployer(space).account, **more})
+    for name, project, bodies in (
+        ("good", "one", [inside(first, "good").body]),
+        ("reaching", "two", [inside(second, "beside").body, inside(first, "reached").body]),
+        ("denied", "three", [inside(second, "held").body, inside(first, "denied").body]),
+    ):
+        repository.application(name, *bodies)
+        source = {"source": {"path": f"apps/{name}"}, "environments": [{"name": "prod"}], "project": project}
+        repository.declare(name, "Application", name, source)
+    repository.commit()
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        await healthy(server, ["good"])
+        wanted = {"reaching": "cannot patch", "denied": "project three does not allow the namespace"}
+        for name, words in wanted.items():
+            assert words in await refusal(server, name)
+        (repository.path / ".trimtab/good.yaml").unlink()
+        environment = {"kind": "kubernetes", "kubeconfig": str(tmp_path / "kubeconfig"), "namespace": first}
+        removal = {"emptyRender": "allow"}
+        repository.declare("environment", "Environment", "prod", {"target": environment, "removal": removal})
+        repository.commit()
+        server.wake()
+        await asyncio.to_thread(cluster.api.until_gone, f"/api/v1/namespaces/{first}/configmaps/good")
+    await asyncio.sleep(0.05)
+    for path in (f"{first}/configmaps/reached", f"{second}/configmaps/beside", f"{second}/configmaps/held"):
+        assert not cluster.api.exists(f"/api/v1/namespaces/{path}")
+
+
+async def refusal(server: Running, application: str) -> str:
+    """What an Application is refused for, as soon as it is."""
+    for _ in range(1_000):
+        session = server.engine.session
+        found = session.world.live[Key("prod", application)].refused if session is not None else ()
+        if found:
+            assert found[0].file == f"apps/{application}/all.yaml"
+            return found[0].message
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{application} was not refused")
