@@ -60,7 +60,6 @@ class Access:
         self._engine = engine
         self._operator = operator_token.encode()
         self._throttle = throttle or Throttle()
-        self._read: tuple[Configuration, Directory] = (Configuration(), _NOBODY)
 
     # --- who ----------------------------------------------------------------------------------------------------------------
 
@@ -118,10 +117,7 @@ class Access:
         session = self._engine.session
         if session is None:
             return _NOBODY
-        configuration = session.world.configuration
-        if configuration is not self._read[0]:
-            self._read = (configuration, rights.directory(configuration))
-        return self._read[1]
+        return session.directories.of(session.world.configuration)
 
     def may(self, principal: Principal, action: Action, resource: Resource) -> Allowed | Denied:
         if why := self.ended(principal):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -40,7 +40,7 @@ from .generating import Generating
 from .journal import Journal
 from .looking import Hands
 from .rebuilding import Rebuilding
-from .sources import Part, Wish, wish_of
+from .sources import Part, Place, Wish, wish_of
 from .vouching import Voucher
 from .vouching import encode as encode_trust
 from .world import GONE, Content, Head, Read, World
@@ -310,8 +310,11 @@ class Declarer:
         paths = await self._repositories.changed_paths(move.repository, move.old, move.new)
         if paths is None:
             tree = self._repositories.tree(move.repository, move.new)
-            return {key for key in followers if not self._current(key, move, tree)}
-        readers = self._readers[move.repository]
+            return {key for key in followers if not self._current(key, (move.repository, move.expression), tree)}
+        return self._readers_of(move.repository, paths) & followers
+
+    def _readers_of(self, repository: str, paths: Iterable[str]) -> set[Key]:
+        readers = self._readers[repository]
         touched: set[Key] = set()
         for path in paths:
             while True:
@@ -319,11 +322,10 @@ class Declarer:
                 if not path:
                     break
                 path = path.rpartition("/")[0]
-        return touched & followers
+        return touched
 
-    def _current(self, key: Key, move: Moved, tree: Tree) -> bool:
+    def _current(self, key: Key, place: Place, tree: Tree) -> bool:
         content = self._newest(key)
-        place = (move.repository, move.expression)
         return content is not None and all(
             self._renderer.current(read.inputs, tree) for read in content.reads if read.place == place
         )
@@ -332,6 +334,71 @@ class Declarer:
         state = self._world.states.get(key)
         slot = (state.pending or state.current) if state is not None else None
         return self._world.contents[key].get(slot.digest) if slot is not None else None
+
+    # --- a tree that nobody has merged: nothing of it is remembered -----------------------------------------------------------
+
+    async def configuration_of(self, places: Collection[Place], tree: Tree) -> Configuration:
+        """What would be declared, were ``tree`` the head at ``places``."""
+        reading = self._reading
+        if self.home in places:
+            entry = tree.entry(CONFIGURATION_DIRECTORY)
+            if entry is None:
+                return zero_configuration(await self._renderer.discover(tree))
+            if entry.id != self._configuration_tree:
+                reading = _parsed(tree, self._adapters)
+        if reading is None:
+            return self._world.configuration
+        found = self._generating.suppose(reading.asks(), places, tree)
+        if reading is self._reading and found == self._found:
+            return self._world.configuration
+        made = configured(reading, self._world.configuration, found=found, alive=self._world.alive())
+        return await self._examined(made, tree) if self.home in places else made
+
+    def wishes_of(self, configuration: Configuration) -> dict[Key, Wish]:
+        """What ``configuration`` asks to be rendered."""
+        return {
+            Key(placement.name, name): wish_of(Key(placement.name, name), application, placement, self._repository)
+            for name, application in configuration.applications.items()
+            for placement in application.spec.environments
+        }
+
+    def affected_by(
+        self, wishes: Mapping[Key, Wish], places: Collection[Place], tree: Tree, paths: Collection[str] | None
+    ) -> list[Key]:
+        """The Keys of ``wishes`` whose content may be another, were ``tree`` the head at ``places``; ``paths`` are the files in which it
+        differs from the one that is (None: any).
+        """
+        other = {key for key, wish in wishes.items() if self._wishes.get(key) != wish}
+        followers = {key for key, wish in wishes.items() if not wish.places.isdisjoint(places)}
+        if paths is not None:
+            touched = {key for repository in {one for one, _ in places} for key in self._readers_of(repository, paths)}
+        else:
+            touched = {key for key in followers if any(not self._current(key, place, tree) for place in places)}
+        return sorted(other | (followers & touched))
+
+    async def foresee(self, key: Key, wish: Wish, places: Collection[Place], tree: Tree, configuration: Configuration) -> Content:
+        """The content of ``key``, were ``tree`` the head at ``places``. Raises TrimtabError."""
+        trees = [tree if part.place in places else self._head_tree(part) for part in wish.parts]
+        if self._emptied(key, wish, trees[0]):
+            return GONE
+        return await self._joined(key, wish, trees, configuration)
+
+    def undeclared_in(self, configuration: Configuration, wishes: Mapping[Key, Wish]) -> list[Key]:
+        """The Keys that run now, and that ``configuration`` wants no more."""
+        if not configuration.complete:
+            return []
+        doubtful = frozenset(configuration.doubtful)
+        gone = self._wishes.keys() - wishes.keys()
+        return sorted(key for key in gone if f"Application/{key.application}" not in doubtful)
+
+    def _head_tree(self, part: Part) -> Tree:
+        head = self._world.heads.get(part.place)
+        if head is None or head.revision is None:
+            raise TransientError(
+                f"render {part.request.application}: {part.repository} has not been fetched",
+                remedy="It is followed once the change is merged; merge the declaration of the source first",
+            )
+        return self._repositories.tree(part.repository, head.revision)
 
     # --- rendering ----------------------------------------------------------------------------------------------------------
 
@@ -427,19 +494,23 @@ class Declarer:
         if self._emptied(key, wish, trees[0]):
             self._reads(key, _declared_paths(wish), keep=True)
             return GONE
+        content = await self._joined(key, wish, trees, self._world.configuration)
+        self._reads(key, tuple((read.repository, path) for read in content.reads for path, _ in read.inputs))
+        return content
+
+    async def _joined(self, key: Key, wish: Wish, trees: list[Tree], configuration: Configuration) -> Content:
+        """What the sources come to at ``trees``, one for each. Raises TrimtabError."""
         named = {part.request.source.name: tree for part, tree in zip(wish.parts, trees, strict=True) if part.request.source.name}
         parts = [(part, await self._render_part(key, part, tree, named)) for part, tree in zip(wish.parts, trees, strict=True)]
         manifests, twice = join((_called(part, index), one.manifests) for index, (part, one) in enumerate(parts, start=1))
         if twice:
             raise UserError(f"render {key}: {twice[0]}", problems=twice)
-        found = self._world.application(key)
-        project = self._world.configuration.projects.get(found[0].spec.project) if found else None
+        application = configuration.applications.get(key.application)
+        project = configuration.projects.get(application.spec.project) if application is not None else None
         problems = outside_of(project, manifests)
         if problems:
             raise UserError(f"render {key}: {problems[0]}", problems=problems)
-        content = _content_of(parts, manifests)
-        self._reads(key, tuple((read.repository, path) for read in content.reads for path, _ in read.inputs))
-        return content
+        return _content_of(parts, manifests)
 
     def _others(self, wish: Wish) -> Iterator[Tree]:
         for part in wish.parts[1:]:

@@ -26,6 +26,7 @@ from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.text import without_credentials
 from trimtab.core.model.token import Token
 from trimtab.core.model.views import Finding
+from trimtab.ports.checker import Checkers
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.git import Repositories
 from trimtab.ports.hosting import Hosting
@@ -34,11 +35,14 @@ from trimtab.ports.renderer import Renderer
 from trimtab.ports.store import Lease, Loaded, Store, Writes
 from trimtab.ports.target import Targets
 
+from .changes.checking import NoCheckers
+from .changes.office import Office
 from .declaring import Declarer
 from .following import Follower, Moved
 from .journal import Journal
 from .looking import Hands
 from .notes import Notes
+from .people import Directories
 from .vouching import Voucher
 from .vouching import decode as decode_trust
 from .workers import Workers
@@ -73,10 +77,14 @@ class Parts:
     keep_deployments: int = 100
     checks: Callable[[], Awaitable[list[Finding]]] | None = None
     """What `doctor` says about the machine: tools, versions, disk."""
-    hosting: Hosting | None = None
-    """The repositories that live here; None where the server keeps none."""
     judge: Judge | None = None
     """Runs the expressions and rules of the configuration."""
+    hosting: Hosting | None = None
+    """The repositories that live here, and with them Changes; None where the server keeps none."""
+    checkers: Checkers | None = None
+    """External checkers of what a Change would do."""
+    link: str = "change "
+    """What stands before the number of a Change where people are told of it."""
 
 
 class Engine:
@@ -217,7 +225,27 @@ class Session:
         )
         self.declarer.follower = self.follower
         self.follower.restore(loaded.documents)
+        self.directories = Directories()
+        self.office = self._office(loaded)
         self._watching: dict[str, asyncio.Task[None]] = {}
+
+    def _office(self, loaded: Loaded) -> Office | None:
+        parts = self.parts
+        if parts.hosting is None:
+            return None
+        return Office(
+            self.world,
+            self.declarer,
+            self.hands,
+            parts.hosting,
+            parts.checkers or NoCheckers(),
+            self.journal,
+            parts.clock,
+            loaded,
+            directories=self.directories,
+            link=parts.link,
+            wake=self.workers.wake,
+        )
 
     def _pinned(self, key: Key, revision: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
         if self.declarer.has_several_sources(key):
@@ -233,6 +261,8 @@ class Session:
         group.create_task(self.notes.run(), name="notes")
         group.create_task(self._prune(), name="retention")
         group.create_task(self.follower.run(), name="follower")
+        if self.office is not None:
+            group.create_task(self.office.run(), name="changes")
         # What was followed before goes on, where it was: the configuration that names it has yet to be read again.
         self.follower.follow({self.declarer.home, *self.world.heads})
         for state in self.world.states.values():
@@ -241,6 +271,8 @@ class Session:
 
     async def stop(self) -> None:
         await self.follower.stop()
+        if self.office is not None:
+            await self.office.stop()
         await self.declarer.stop()
         await self.workers.stop()
         tasks = list(self._watching.values())
@@ -252,6 +284,8 @@ class Session:
     async def _moved(self, moves: list[Moved]) -> bool:
         again = await self.declarer.moved(moves)
         self.workers.open()
+        if self.office is not None:
+            await self.office.moved(rules=any((move.repository, move.expression) == self.declarer.home for move in moves))
         for environment in sorted(
             {key.environment for key in self.world.states} | {key.environment for key, _, _ in self.world.declared()}
         ):
@@ -285,6 +319,8 @@ class Session:
         for deployment in deployments:
             self.notes.add(self.declarer.repository_of(key), deployment)
         if deployments or finished:
+            if self.office is not None:
+                self.office.world_moved(key)
             for other in self.world.dependants(key):
                 self.workers.wake(other)
             released = self.world.settle_contents(key)

@@ -5,7 +5,7 @@ Only what changed is read: a folder whose tree has the same id as before holds t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trimtab.core.decide import documents
@@ -130,6 +130,10 @@ class Generating:
         self._seen = {ask: seen for ask, seen in self._seen.items() if ask in found}
         return found
 
+    def suppose(self, asks: Iterable[Ask], places: Collection[Place], tree: Tree) -> dict[Ask, Seen | Unknown]:
+        """The answers, were ``tree`` the head at ``places``. Nothing of it is remembered."""
+        return {ask: _answer(Lookup(), tree, ask) if self.place(ask) in places else self._look(ask) for ask in asks}
+
     def _look(self, ask: Ask) -> Seen | Unknown:
         head = self._world.heads.get(self.place(ask))
         if head is None or head.revision is None:
@@ -141,8 +145,16 @@ class Generating:
             return known[1]
         try:
             tree = self._repositories.tree(head.repository, head.revision)
-            seen = self._lookups.setdefault(ask, Lookup()).look(tree, ask)
         except TrimtabError as error:
             return Unknown(error.message, error.remedy)
-        self._seen[ask] = (head.revision, seen)
+        seen = _answer(self._lookups.setdefault(ask, Lookup()), tree, ask)
+        if isinstance(seen, Seen):
+            self._seen[ask] = (head.revision, seen)
         return seen
+
+
+def _answer(lookup: Lookup, tree: Tree, ask: Ask) -> Seen | Unknown:
+    try:
+        return lookup.look(tree, ask)
+    except TrimtabError as error:
+        return Unknown(error.message, error.remedy)

@@ -69,6 +69,12 @@ class Hands:
         self._freed = asyncio.Event()
         self._mine: dict[Key, list[tuple[str, Identity]]] = {}
 
+    def elsewhere(self, world: World) -> Hands:
+        """The same hands for a World that is only supposed: to look and to plan, never to act."""
+        other = Hands(world, self._targets, self._journal, self._clock, self._pin)
+        other._rebuilt, other._rebuilding = self._rebuilt, self._rebuilding
+        return other
+
     def target(self, environment: str, mandate: Mandate = OWN) -> Target:
         """Raises TransientError when nobody declares the Environment (it may come back), UserError when it cannot be had here."""
         declared = self._world.environment(environment)
@@ -219,6 +225,7 @@ class Hands:
         hooks, desired = parted(content.manifests, target)
         owns = any(one.owner is not None and one.owner.installation == world.installation for one in observed.values())
         occasion = state.occasion or ("later" if owns or inventory.of(key.application) else "first")
+        guard, cleared = world.guard(key, state)
         return Situation(
             key=key,
             installation=world.installation,
@@ -236,7 +243,8 @@ class Hands:
             leave=leave,
             left=preview.left,
             adopt=found[0].spec.adopt if found else False,
-            approved=state.approved,
+            approved=state.approved | cleared,
+            guard=guard,
             granted=state.granted,
             removed=state.removed,
             owned=state.owned,
@@ -269,6 +277,7 @@ class Hands:
             remains=len(situation.inventory.of(key.application)) - len(dropped) - len(returned) - owned,
             hooks=tuple(seen(target, situation)),
             occasion=situation.occasion,
+            lifted=made.hash in situation.approved,
         )
 
     async def take(self, key: Key, steps: tuple[Step, ...], state: Reconciliation) -> Took | Stumbled:

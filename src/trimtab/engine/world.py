@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere
 from trimtab.core.lifecycle.state import Reconciliation
+from trimtab.core.model.clearance import Clearance
 from trimtab.core.model.config import (
     DEFAULT_ENVIRONMENT,
     Application,
@@ -30,6 +31,7 @@ from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.plan import Plan
+from trimtab.core.model.protection import EnvironmentApprovals
 
 NOTHING = digest([])
 """Digest of the content of an Application that Git declares no more."""
@@ -116,6 +118,12 @@ class World:
     taking: dict[tuple[str, Identity], str] = field(default_factory=dict)
     ended: dict[tuple[str, int], frozenset[Identity]] = field(default_factory=dict)
     sequence: int = 0
+    clearances: dict[Key, dict[str, Clearance]] = field(default_factory=lambda: defaultdict(dict))
+    """By the digest of the content that they let in, the oldest first."""
+    emergencies: set[Revision] = field(default_factory=set)
+    """Revisions that were pushed past review, by somebody who may."""
+    guards: bool = True
+    """False where plans are only supposed: an approval is what they are made for."""
     _dependants: dict[Key, set[Key]] = field(default_factory=dict)
     _fleets: dict[Key, Fleet] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
@@ -208,6 +216,58 @@ class World:
         others = {Key(name, key.application) for name in fleet.members} - {key} if fleet is not None else set()
         return sorted(self._dependants.get(key, set()) | others)
 
+    # --- what if --------------------------------------------------------------------------------------------------------------
+
+    def supposing(
+        self, configuration: Configuration, contents: Mapping[Key, Content], problems: Mapping[Key, tuple[Problem, ...]]
+    ) -> World:
+        """A World in which ``configuration`` holds and ``contents`` are on offer, for plans that nobody carries out.
+
+        What is not altered is shared with this one, so it costs what is touched, and the claims of the Environments concerned.
+        """
+        other = replace(
+            self,
+            contents=defaultdict(dict, self.contents),
+            problems={**self.problems, **problems},
+            live=defaultdict(Live),
+            offers=dict(self.offers),
+            taking={},
+            sequence=self.sequence + 1,
+            guards=False,
+            _dependants={},
+            _claims=defaultdict(lambda: defaultdict(set), self._claims),
+            _claimed=dict(self._claimed),
+        )
+        other.configure(configuration)
+        for environment in {key.environment for key in contents}:
+            claims = self._claims[environment]
+            other._claims[environment] = defaultdict(set, {identity: set(names) for identity, names in claims.items()})
+        for key, content in contents.items():
+            other.contents[key] = dict(self.contents[key])
+            other.offer(key, content, other.sequence)
+        return other
+
+    def guard(self, key: Key, state: Reconciliation) -> tuple[str, frozenset[str]]:
+        """Why what is current of ``key`` may not begin without an approval ("" where it may), and the plan that a merge has cleared."""
+        environment, current = self.environment(key.environment), state.current
+        rule = environment.spec.approvals if environment is not None else EnvironmentApprovals()
+        clearance = self.clearances[key].get(current.digest) if current is not None and key in self.clearances else None
+        cleared = frozenset((clearance.hash,)) if clearance is not None and clearance.approvers else frozenset()
+        begun = current is not None and (state.settled or state.announced or current.revision in self.emergencies)
+        if not (rule.required or rule.owners) or begun or not self.guards:
+            return "", cleared
+        if clearance is None:
+            return f"{key.environment} asks for an approval of this plan", cleared
+        if rule.moved == "go":
+            return "", cleared
+        return f"the plan is not the one any more that change {clearance.change} was approved with", cleared
+
+    def newest(self, key: Key) -> Content | None:
+        """The content that Git wants of ``key`` at its newest Revision."""
+        state, offer = self.states.get(key), self.offers.get(key)
+        newest = offer or (state.pending or state.current if state is not None else None)
+        return self.content(key, newest.digest) if newest is not None else None
+
     # --- contents and claims ------------------------------------------------------------------------------------------------
 
     def offer(self, key: Key, content: Content, sequence: int) -> frozenset[Identity]:
@@ -254,9 +314,7 @@ class World:
         }
 
     def _newest(self, key: Key) -> frozenset[Identity]:
-        state, offer = self.states.get(key), self.offers.get(key)
-        newest = offer or (state.pending or state.current if state is not None else None)
-        content = self.content(key, newest.digest) if newest is not None else None
+        content = self.newest(key)
         return frozenset(manifest.identity for manifest in content.manifests) if content is not None else frozenset()
 
     def suspended(self, environment: str, applications: Iterable[str]) -> frozenset[str]:

@@ -12,14 +12,16 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.model.config import Application, Environment, Project
+from trimtab.core.model.config import Document
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.engine.engine import Engine, Parts
+from trimtab.ports.hosting import HOSTED
 
 from .factories import INSTALLATION, files
 from .faults import Faults
 from .git import FakeRemotes, FakeRepositories
+from .hosting import FakeHosting
 from .objects import World
 from .render import FakeRenderer
 from .store import MemoryStore
@@ -32,13 +34,17 @@ URL = "configuration.git"
 class Stage:
     """The world around one or more servers."""
 
-    def __init__(self, clock: VirtualClock, *, ready_seconds: tuple[float, float] = (0, 0)) -> None:
+    def __init__(self, clock: VirtualClock, *, ready_seconds: tuple[float, float] = (0, 0), hosted: str = "") -> None:
+        """``hosted`` is the name of a hosted repository that the configuration is in, instead of one elsewhere."""
         self.clock = clock
         self.faults = Faults.none()
         self.store = MemoryStore(hook=self.faults.point)
         self.targets = FakeTargets(World(self.faults, INSTALLATION, ready_seconds, echo=True))
         self.remotes = FakeRemotes(self.faults)
-        self.remote = self.remotes.get(URL)
+        self.hosting = FakeHosting(self.remotes)
+        self.hosted = hosted
+        self.url = f"{HOSTED}{hosted}" if hosted else URL
+        self.remote = self.remotes.get(self.url)
         self.events: list[Any] = []
 
     def start(self, holder: str = "a", *, clock: VirtualClock | None = None) -> tuple[Engine, asyncio.Task[None]]:
@@ -46,7 +52,8 @@ class Stage:
             Parts(
                 installation=INSTALLATION,
                 holder=holder,
-                repository=URL,
+                repository=self.url,
+                hosting=self.hosting if self.hosted else None,
                 repositories=FakeRepositories(self.remotes),
                 renderer=FakeRenderer(self.faults),
                 targets=self.targets,
@@ -62,8 +69,12 @@ class Stage:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def commit(self, *documents: Application | Environment | Project, **directories: list[Manifest]) -> str:
+    def commit(self, *documents: Document, **directories: list[Manifest]) -> str:
         """All that there is: the documents, and for each application the objects of its directory."""
+        return self.remote.commit(self.files(*documents, **directories), whole=True)
+
+    def files(self, *documents: Document, **directories: list[Manifest]) -> dict[str, bytes]:
+        """What `commit` commits."""
         found: dict[str, bytes] = {}
         for one in documents:
             kind = type(one).__name__
@@ -71,7 +82,7 @@ class Stage:
             found[f".trimtab/{kind.lower()}-{one.metadata.name}.yaml"] = msgspec.json.encode(body)
         for name, manifests in directories.items():
             found |= {f"apps/{name}/README": b"", **files(f"apps/{name}", *manifests)}
-        return self.remote.commit(found, whole=True)
+        return found
 
     def there(self, environment: str = "host") -> dict[str, tuple[str, str]]:
         """Name to uid and owning application."""

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from trimtab.core.model.errors import NotFound
 from trimtab.git.hosting import GitHosting
-from trimtab.git.hosting.names import MAGIC
 from trimtab.git.hosting.upkeep import Upkeep
-from trimtab.ports.hosting import HOSTED, Accept, Push, RefUpdate, Refuse, Verdict
+from trimtab.ports.hosting import HOSTED
 
 
 @asynccontextmanager
@@ -28,15 +27,3 @@ async def hosted(root: Path, repository: str) -> AsyncIterator[GitHosting]:
         yield hosting
     finally:
         await upkeep.close()
-
-
-class Open:
-    """A Receiver for a server without change requests: whoever may push moves what they push."""
-
-    async def judge(self, push: Push) -> Verdict:
-        refused = Refuse("change requests are not taken here; push to a branch")
-        return Verdict(tuple(refused if update.ref.startswith(MAGIC) else Accept() for update in push.updates))
-
-    async def received(self, push: Push, moved: tuple[RefUpdate, ...]) -> AsyncIterator[str]:
-        for line in tuple[str, ...]():
-            yield line

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.engine.access import Access, GitEntry
+from trimtab.engine.changes.reception import Reception
 from trimtab.engine.commands import Commands
 from trimtab.engine.engine import Engine, Parts
 from trimtab.engine.queries import Queries
@@ -31,7 +32,7 @@ from trimtab.web.server import serve as serve_web
 from .adapters import SETTINGS, ByKind
 from .checks import machine
 from .data import Claimed, absolute, kept_word, write
-from .gitserver import Open, hosted
+from .gitserver import hosted
 from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
 
@@ -173,7 +174,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             access=access,
             ready=lambda: engine.ready,
             names=settings.names,
-            git=GitServer(hosting, entry=GitEntry(access), receiver=Open()),
+            git=GitServer(hosting, entry=GitEntry(access), receiver=Reception(engine)),
         )
         web = await serve_web(app, settings.listen)
         stack.push_async_callback(web.close, CLOSE_SECONDS)

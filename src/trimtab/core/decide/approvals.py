@@ -32,6 +32,8 @@ class Asking:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     applications: Mapping[str, Application] = field(default_factory=dict)
     owned: Mapping[Owned, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    """Kinds of rules that the Change would alter: ``people``, ``policies``, ``protections``."""
 
 
 def requirements(asking: Asking) -> tuple[Requirement, ...]:
@@ -65,12 +67,16 @@ def owner_names(owners: Iterable[str], people: Directory) -> frozenset[str]:
 
 
 def _all(asking: Asking) -> Iterator[Requirement]:
+    yield from _of_rules(asking)
     if asking.protection is not None:
         yield from _of(asking, asking.protection.spec.approvals, "")
     for plan in asking.plans:
         environment = asking.environments.get(plan.environment)
-        if environment is not None:
-            yield from _of(asking, environment.spec.approvals, plan.environment)
+        rule = environment.spec.approvals if environment is not None else Approvals()
+        yield from _of(asking, rule, plan.environment)
+        if plan.holds and not rule.required:
+            eligible = _without(asking, rule, _may_review(asking, plan.environment))
+            yield Requirement(plan.environment, "somebody who may review it, since it is held without", 1, eligible)
 
 
 def _of(asking: Asking, rule: Approvals, environment: str) -> Iterator[Requirement]:
@@ -83,6 +89,20 @@ def _of(asking: Asking, rule: Approvals, environment: str) -> Iterator[Requireme
         more = f" and {len(paths) - PATHS_SHOWN_MAX} more" if len(paths) > PATHS_SHOWN_MAX else ""
         said = f"owners of {', '.join(paths[:PATHS_SHOWN_MAX])}{more} ({' '.join(owned.owners)})"
         yield Requirement(environment, said, owned.count, _without(asking, rule, owner_names(owned.owners, asking.people)))
+
+
+def _of_rules(asking: Asking) -> Iterator[Requirement]:
+    """Who judges others by rules must not be overruled in two steps: an administrator makes or approves a Change of rules."""
+    if not asking.rules or not asking.people.declared:
+        return
+    here = Resource(repository=asking.change.address)
+    administrators = frozenset(
+        user
+        for user in asking.people.groups
+        if isinstance(may(Principal(user), Action.ADMINISTER, here, asking.people, somewhere=True), Allowed)
+    )
+    if asking.change.author not in administrators or asking.change.last_pusher not in administrators:
+        yield Requirement("", f"an administrator, since {' and '.join(asking.rules)} change", 1, administrators)
 
 
 def _may_review(asking: Asking, environment: str) -> frozenset[str]:
@@ -98,7 +118,7 @@ def _may_review(asking: Asking, environment: str) -> frozenset[str]:
 
 
 def _resources(asking: Asking, environment: str) -> Iterator[Resource]:
-    repository = asking.change.repository
+    repository = asking.change.address
     planned = [one for plan in asking.plans if plan.environment == environment for one in plan.planned]
     if not environment or not planned:
         yield Resource(repository=repository, environment=environment)
@@ -116,7 +136,9 @@ def _named(asking: Asking, rule: Approvals) -> frozenset[str]:
 
 
 def _without(asking: Asking, rule: Approvals, eligible: frozenset[str]) -> frozenset[str]:
-    """Nobody approves their own work, unless the rule says that it counts."""
+    """Nobody approves their own work, unless the rule says that it counts, or there is nobody else."""
+    if not asking.people.declared:
+        return eligible
     author = frozenset() if rule.author else frozenset({asking.change.author})
     pusher = frozenset() if rule.last_pusher else frozenset({asking.change.last_pusher})
     return eligible - author - pusher

@@ -24,6 +24,9 @@ there under its name is somebody else's. It is never compared with what is there
 An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else. What
 was approved once is granted from then on, object by object: what is left of a plan that is carried out in stages, or tried again
 after a failure, has another hash and is the same decision.
+
+In an Environment that asks for approvals, a Deployment that has not begun is held as a whole until its plan is approved, by a person
+or by the merge of a Change that was approved with that very plan.
 """
 
 from __future__ import annotations
@@ -100,6 +103,8 @@ class Situation:
     failed: bool = False
     occasion: Occasion = "later"
     ending: bool = False
+    guard: str = ""
+    """Why nothing may begin without an approval; "" where it may, or has begun."""
 
     def wave(self, manifest: Manifest) -> int:
         return self.waves.get(manifest.identity, manifest.wave)
@@ -133,7 +138,9 @@ def plan(situation: Situation) -> Plan:
     removals, held = _removals(situation)
     steps, holds = sorted([*steps, *removals], key=_in_order), [*sorted(holds, key=_by_object), *held]
     made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation))
-    return _lift(made) if made.hash in situation.approved else made
+    if made.hash in situation.approved:
+        return _lift(made)
+    return _guarded(made, situation.guard) if situation.guard else made
 
 
 _PHASES = {HookPhase.PRE: 0, HookPhase.POST: 3, HookPhase.FAILED: 4}
@@ -393,6 +400,13 @@ def _doubt(situation: Situation, asking: list[Step]) -> str:
         removed_elsewhere=situation.elsewhere.removals,
         owned_in_environment=situation.inventory.lasting + situation.elsewhere.gone,
     )
+
+
+def _guarded(made: Plan, reason: str) -> Plan:
+    """The same plan with nothing of it to be done: another plan than the approved one must not even begin."""
+    lifted_by = f"approving this plan: trimtab app approve {made.application} HASH"
+    held = tuple(Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in made.steps)
+    return Plan(made.application, made.environment, (), (*held, *made.holds), made.left)
 
 
 def _lift(made: Plan) -> Plan:

@@ -460,7 +460,7 @@ def _lacking(review: Review, requirement: Requirement) -> int:
 def _unmet(review: Review, requirement: Requirement) -> str:
     lacking = _lacking(review, requirement)
     who = f"{lacking} more approval{'s' if lacking > 1 else ''} by {requirement.by}"
-    possible = len(requirement.eligible - {one.who for one in review.approvals})
+    possible = len(requirement.eligible.difference(approvers(requirement, review.approvals, review.hashes)))
     impossible = "; nobody can give it" if possible < lacking else ""
     return f"{requirement.environment or 'the content'} asks for {who}{impossible}"
 

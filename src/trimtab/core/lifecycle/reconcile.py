@@ -213,8 +213,8 @@ def _looked(draft: Draft, looked: Looked) -> Decision:
     _tell_health(draft, _health(state, looked))
     if state.owned is None:
         draft.change(owned=looked.owned)
-    if state.approved:
-        _grant(draft, looked.plan)
+    if state.approved or looked.lifted:
+        _grant(draft, looked)
     draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
     if state.undeclared and looked.plan.empty and looked.owned + looked.remains == 0 and state.pending is None:
         draft.tell("application.removed", "nothing of it is left")
@@ -247,10 +247,10 @@ def _obey(draft: Draft, looked: Looked, found: hooks.Next) -> Decision:
             return _take(draft, found) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
 
 
-def _grant(draft: Draft, plan: Plan) -> None:
+def _grant(draft: Draft, looked: Looked) -> None:
     """The removals of an approved plan are granted, whatever becomes of the rest of it. An approval of what the plan was before is void."""
-    approved = plan.hash in draft.state.approved
-    uids = {step.uid for step in plan.steps if step.action == Action.REMOVE} if approved else set()
+    approved = looked.lifted or looked.plan.hash in draft.state.approved
+    uids = {step.uid for step in looked.plan.steps if step.action == Action.REMOVE} if approved else set()
     draft.change(granted=draft.state.granted | uids, approved=frozenset())
 
 

@@ -103,6 +103,7 @@ class Looked(msgspec.Struct, frozen=True):
     """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing,
     ``given_back`` those that turn out to be another application's, ``owned`` counts what is left, ``remains`` are
     objects of hooks beside it. ``hooks`` are those of this Deployment, which is the ``occasion``.
+    ``lifted``: the plan is one that was approved, here or with the Change that it came by.
     """
 
     plan: Plan
@@ -114,6 +115,7 @@ class Looked(msgspec.Struct, frozen=True):
     remains: int = 0
     hooks: tuple[Seen, ...] = ()
     occasion: Occasion = "later"
+    lifted: bool = False
 
 
 class Took(msgspec.Struct, frozen=True):

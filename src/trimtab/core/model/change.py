@@ -69,6 +69,11 @@ class Change(msgspec.Struct, frozen=True, rename="camel"):
     ended_by: str = ""
 
     @property
+    def address(self) -> str:
+        """How rights and configuration call the hosted Repository."""
+        return f"hosted:{self.repository}"
+
+    @property
     def head(self) -> Revision:
         return self.patch_sets[-1].head
 

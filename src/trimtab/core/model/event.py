@@ -45,6 +45,7 @@ KINDS: dict[str, str] = {
     "change.approved": "Somebody approved the plan of a Change for an Environment, by its hash.",
     "change.unapproved": "Somebody took an approval back.",
     "change.approval-withdrawn": "An approval was undone, because the plan is another one now.",
+    "change.emergency": "Somebody pushed to a protected branch past review, with the reason; a Change was opened for it.",
     "change.queued": "Somebody wants a Change merged as soon as nothing is missing.",
     "change.merged": "A Change was merged, or the target branch got it by another way.",
     "change.merge-failed": "A Change could not be merged, with the reason.",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .kind import Metadata, Name, Strict
+from .kind import Metadata, Strict
 
 
 class PolicySpec(Strict, frozen=True):
@@ -41,9 +41,10 @@ class PolicySpec(Strict, frozen=True):
         "UTC"
     )
     command: Annotated[
-        Name | Literal[""],
+        str,
         Meta(
-            description="An external checker that the operator has given the server under this name; it reads what `rule` would."
+            pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+            description="An external checker that the operator has given the server under this name; it reads what `rule` would.",
         ),
     ] = ""
 

@@ -1,0 +1,203 @@
+"""Everything about Changes under one epoch of the Lease, joined: desk, looker, merger, gate; and what wakes them.
+
+A look waits until the engine has read what the target branch holds: a Change is never judged by rules, or planned against contents, of
+before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from trimtab.core.lifecycle.change import Happening, Review
+from trimtab.core.model.clearance import Clearance
+from trimtab.core.model.errors import TransientError, TrimtabError
+from trimtab.core.model.event import Event
+from trimtab.core.model.names import Key, Revision
+from trimtab.engine.declaring import Declarer
+from trimtab.engine.journal import Journal
+from trimtab.engine.looking import Hands
+from trimtab.engine.people import Directories
+from trimtab.engine.sources import Place
+from trimtab.engine.world import World
+from trimtab.ports.checker import Checkers
+from trimtab.ports.clock import Clock
+from trimtab.ports.hosting import Hosting
+from trimtab.ports.store import Loaded, Writes
+
+from .desk import Desk
+from .looking import Looker
+from .merging import Merger
+from .previewing import Previewer
+from .receiving import Gate
+from .surroundings import Surroundings
+
+CATCH_UP_SECONDS_MAX = 10.0
+CLEARANCES_MAX = 20
+"""Of one Key; an older one is of content that nobody will deploy as it was planned then."""
+CLEARANCE, EMERGENCY = "clearance/", "emergency/"
+WATCH_RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Office:
+    """``link`` is followed by the number of a Change; ``directories`` may be shared with whoever else asks for rights."""
+
+    def __init__(
+        self,
+        world: World,
+        declarer: Declarer,
+        hands: Hands,
+        hosting: Hosting,
+        checkers: Checkers,
+        journal: Journal,
+        clock: Clock,
+        loaded: Loaded,
+        *,
+        directories: Directories,
+        link: str,
+        wake: Callable[[Key], None],
+    ) -> None:
+        self._wake = wake
+        self.world, self.hosting, self._clock = world, hosting, clock
+        self._documents = {name: body for name, body in loaded.documents.items() if name.startswith("intent/")}
+        _restore(world, loaded.documents)
+        self.surroundings = Surroundings(world, lambda: directories.of(world.configuration), {})
+        previewer = Previewer(world, declarer, hands)
+        reviews: dict[int, Review] = {review.change.number: review for review in loaded.reviews}
+        self.looker = Looker(hosting, previewer, self.surroundings, checkers, journal.store, clock, reviews)
+        merger = Merger(hosting, self.surroundings, clock, world.installation)
+        self.desk = Desk(
+            journal, clock, look=self._look, merge=merger.merge, cleared=self._cleared, merged=self._merged, reviews=reviews
+        )
+        self.gate = Gate(
+            hosting, self.desk, self.surroundings, journal, clock, number=loaded.change, link=link, emergency=self._emergency
+        )
+        self._read: dict[Place, Revision] = {}
+        self._moved = asyncio.Condition()
+        self._opened = False
+
+    async def run(self) -> None:
+        """Until cancelled. Raises Refused when another holds the Lease."""
+        watching = asyncio.create_task(self._watch(), name="hosted repositories")
+        try:
+            await self.desk.lost
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def stop(self) -> None:
+        await self.desk.stop()
+
+    async def moved(self, *, rules: bool) -> None:
+        """The engine has read what its heads hold now; ``rules``: what Changes are judged by may be other than before."""
+        for repository in await self.hosting.list():
+            self.surroundings.branches[repository.name] = repository.default_branch
+        async with self._moved:
+            self._read = {place: head.revision for place, head in self.world.heads.items() if head.revision is not None}
+            self._moved.notify_all()
+        if not self._opened:
+            self._opened = True
+            await self.gate.restore(self._documents)
+            rules = True
+        if rules:
+            self.desk.open()
+
+    def world_moved(self, key: Key) -> None:
+        self.desk.world_moved(key)
+
+    async def _look(self, review: Review) -> Happening:
+        await self._caught_up(review)
+        return await self.looker.look(review)
+
+    async def _caught_up(self, review: Review) -> None:
+        """Raises TransientError when the engine does not get to where the target branch is."""
+        change = review.change
+        base = (await self.hosting.refs(change.repository)).get(f"refs/heads/{change.target}", "")
+
+        def read() -> bool:
+            return self._opened and all(self._read.get(place) == base for place in self.surroundings.places_of(change))
+
+        async with self._moved:
+            waiting = asyncio.ensure_future(self._moved.wait_for(read))
+            timer = asyncio.ensure_future(self._clock.sleep(CATCH_UP_SECONDS_MAX))
+            try:
+                await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
+                if not waiting.done():
+                    raise TransientError(f"look at change {change.number}: {change.target} at {base[:12]} has not been read yet")
+            finally:
+                waiting.cancel()
+                timer.cancel()
+                await asyncio.gather(waiting, timer, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """A ref that moved by whatever way: what is open for that repository is looked at."""
+        while True:
+            try:
+                async for name in self.hosting.wakes():
+                    self.desk.target_moved(name)
+            except TrimtabError as error:
+                log.warning("watch the hosted repositories: %s", error)
+            await self._clock.sleep(WATCH_RETRY_SECONDS)
+
+    def _cleared(self, review: Review) -> Writes:
+        """What the merge of ``review`` lets into Environments: written with the state that says merged, and in force from then on."""
+        change = review.change
+        documents: list[tuple[str, bytes | None]] = []
+        events: list[Event] = []
+        for key, digest, clearance in _clearances(review):
+            known = self.world.clearances[key]
+            known.pop(digest, None)
+            known[digest] = clearance
+            documents.append((_document(key, digest), msgspec.json.encode(clearance)))
+            while len(known) > CLEARANCES_MAX:
+                oldest = next(iter(known))
+                del known[oldest]
+                documents.append((_document(key, oldest), None))
+            message = f"cleared by the merge of change {change.number}: {clearance.hash}"
+            data = {"change": change.number, "hash": clearance.hash, "approvers": list(clearance.approvers)}
+            events.append(
+                Event("plan.cleared", self._clock.now(), message, key.application, key.environment, change.merged or "", data)
+            )
+        return Writes(events=tuple(events), documents=tuple(documents))
+
+    def _merged(self, review: Review) -> None:
+        """The engine may have got to the merge before its clearance did."""
+        for key, _, _ in _clearances(review):
+            self._wake(key)
+
+    def _emergency(self, revision: Revision) -> tuple[str, bytes]:
+        """From now on what comes with ``revision`` asks for no approval; the document says so after a restart."""
+        self.world.emergencies.add(revision)
+        return f"{EMERGENCY}{revision}", b"{}"
+
+
+def _clearances(review: Review) -> Iterator[tuple[Key, str, Clearance]]:
+    for plan in review.plans:
+        who = tuple(
+            sorted({one.who for one in review.approvals if one.environment == plan.environment and one.hash == plan.hash})
+        )
+        for one in plan.planned:
+            if one.application:
+                yield Key(plan.environment, one.application), one.digest, Clearance(review.change.number, one.hash, who)
+
+
+def _document(key: Key, digest: str) -> str:
+    return f"{CLEARANCE}{key.environment}/{key.application}/{digest}"
+
+
+def _restore(world: World, documents: Mapping[str, bytes]) -> None:
+    found: list[tuple[int, Key, str, Clearance]] = []
+    for name, body in documents.items():
+        if name.startswith(EMERGENCY):
+            world.emergencies.add(Revision(name.removeprefix(EMERGENCY)))
+        if name.startswith(CLEARANCE):
+            environment, application, digest = name.removeprefix(CLEARANCE).split("/", 2)
+            clearance = msgspec.json.decode(body, type=Clearance)
+            found.append((clearance.change, Key(environment, application), digest, clearance))
+    for _, key, digest, clearance in sorted(found, key=lambda one: one[:3]):
+        world.clearances[key][digest] = clearance
