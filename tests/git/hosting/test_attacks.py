@@ -18,6 +18,7 @@ from trimtab.git.command import GitSettings
 from trimtab.git.hosting import GitHosting, Limits
 from trimtab.git.hosting.names import not_pushed, wrong_name, wrong_ref
 from trimtab.git.hosting.packets import FLUSH, packet
+from trimtab.git.hosting.slots import Slots
 from trimtab.ports.hosting import RefUpdate
 
 from .conftest import Serve, Served, Work
@@ -429,6 +430,26 @@ async def test_a_client_that_sends_nothing_more_is_let_go(serve: Serve):
         each.close()
     await asyncio.sleep(0.1)
     await unchanged(served, work)
+
+
+async def test_one_user_does_not_take_every_place():
+    """Three of one wait behind their own two; another comes in at once; what is left is nothing."""
+    slots = Slots(3, each=2)
+    inside: list[str] = []
+    over = asyncio.Event()
+
+    async def visit(user: str) -> None:
+        async with slots.of(user):
+            inside.append(user)
+            await over.wait()
+
+    visits = [asyncio.ensure_future(visit(user)) for user in ("eve", "eve", "eve", "ann")]
+    await asyncio.sleep(0.01)
+    assert inside == ["eve", "eve", "ann"]
+    over.set()
+    await asyncio.gather(*visits)
+    assert inside == ["eve", "eve", "ann", "eve"]
+    assert slots._own == {}
 
 
 async def test_a_push_whose_sender_dies_leaves_nothing(served: Served, work: Work):

@@ -24,8 +24,8 @@ def test_every_bound_is_that_of_the_code() -> None:
         "work of the processor for one push": f"{limits.cpu_seconds} s",
         "a client that sends or takes nothing": f"{limits.idle_seconds:g} s",
         "a client that is slow": f"{limits.rate_bytes} bytes a second, after the first {limits.idle_seconds:g} s",
-        "fetches at once": f"{limits.fetches}",
-        "pushes at once": f"{limits.pushes}",
+        "fetches at once": f"{limits.fetches}, of one User {limits.fetches_each}",
+        "pushes at once": f"{limits.pushes}, of one User {limits.pushes_each}",
         "a repository's name": f"{names.NAME_MAX} characters, in up to {names.PARTS_MAX} parts",
     }
 

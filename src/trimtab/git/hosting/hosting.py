@@ -22,7 +22,7 @@ from trimtab.git.failures import failure
 from trimtab.git.mirrors import REMOTE_HEAD, REMOTE_NOTES, Mirror
 from trimtab.git.objects import Objects
 from trimtab.git.text import shown
-from trimtab.ports.hosting import Combined, Conflicts, HostedRepository, Merged, Person, RefUpdate, Way
+from trimtab.ports.hosting import HOSTED, Combined, Conflicts, HostedRepository, Merged, Person, RefUpdate, Way
 
 from . import writing
 from .history import GitHistory
@@ -67,7 +67,8 @@ class GitHosting:
         return await self._make("create", name, make)
 
     async def import_(self, name: str, source: str) -> HostedRepository:
-        parsed = remote.parse(source)
+        here = source.startswith(HOSTED)
+        parsed = remote.parse(str(self.path(source.removeprefix(HOSTED))) if here else source)
 
         async def make(fresh: Path) -> None:
             mirror = Mirror(fresh.parent, parsed, self.git)

@@ -13,7 +13,7 @@ class Limits:
 
     ``pack`` is one push as it is sent; ``object`` one file or other object, unpacked; ``memory`` what git may take at once to unpack one
     (larger files are streamed). ``cpu`` is the work that one push may cause. A client that is slower than ``rate`` bytes a second
-    over ``idle`` seconds is let go.
+    over ``idle`` seconds is let go. ``each`` says how many at once may be one User's: the others wait, so that nobody takes all.
     """
 
     pack_bytes: int = 2048 * MIB
@@ -34,4 +34,6 @@ class Limits:
     idle_seconds: float = 60.0
     rate_bytes: int = 1000
     fetches: int = 32
+    fetches_each: int = 24
     pushes: int = 16
+    pushes_each: int = 8

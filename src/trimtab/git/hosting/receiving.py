@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from trimtab.core.model.errors import TransientError, TrimtabError
 from trimtab.core.model.text import one_line, printable
 from trimtab.git.objects import Objects
-from trimtab.plumbing.processes import TimedOut
+from trimtab.plumbing.processes import ProcessError, TimedOut
 from trimtab.ports.hosting import Accept, Principal, Push, Receiver, Redirect, RefUpdate, Refuse, Verdict
 
 from . import commands
@@ -123,9 +123,10 @@ class Receiving:
             news = sorted({update.new for update in request.updates if update.new})
             if news:
                 await talk.meanwhile(held.connected(news))
-        except Rejected as rejected:
-            outcome.unpack = one_line(rejected.line, characters_max=REASON_CHARACTERS_MAX)
-            outcome.lines = [f"Nothing was taken: {rejected.line}"]
+        except (Rejected, ProcessError, TransientError) as error:
+            why = error.line if isinstance(error, Rejected) else str(error)
+            outcome.unpack = one_line(why, characters_max=REASON_CHARACTERS_MAX)
+            outcome.lines = [f"Nothing was taken: {why}"]
             outcome.reasons = {update.ref: "nothing was taken" for update in request.updates}
             return outcome
         objects = Objects(self.place.path, self.place.title, also=held.path, remedy=REMEDY)

@@ -10,7 +10,6 @@ Nothing is served before `Entry` has said who it is and that they may. A refusal
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -33,6 +32,7 @@ from .limits import Limits
 from .packets import Malformed
 from .places import Place
 from .receiving import Receiving
+from .slots import Slots
 
 Scope = MutableMapping[str, Any]
 SERVICES: Mapping[str, Right] = {"git-upload-pack": "read", "git-receive-pack": "write"}
@@ -74,7 +74,8 @@ class GitServer:
         self._hosting, self._entry, self._receiver = hosting, entry, receiver
         self._limits, self._prefix = limits or Limits(), prefix
         self._kept = Kept()
-        self._fetches, self._pushes = asyncio.Semaphore(self._limits.fetches), asyncio.Semaphore(self._limits.pushes)
+        self._fetches = Slots(self._limits.fetches, each=self._limits.fetches_each)
+        self._pushes = Slots(self._limits.pushes, each=self._limits.pushes_each)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,9 +115,9 @@ class GitServer:
                 pass
 
         if asked.service == "git-upload-pack":
-            async with self._fetches:
+            async with self._fetches.of(principal.name):
                 return await fetch(place, asked.protocol, body, answer, left, self._kept, self._limits)
-        async with self._pushes:
+        async with self._pushes.of(principal.name):
             return await Receiving(place, principal, self._receiver, self._limits, body, answer, left).run()
 
     async def _let_in(self, asked: Asked) -> Principal:
