@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from trimtab.core.model.errors import TransientError
+from trimtab.core.model.rendering import RenderSettings
 
 from .conftest import Line
 
@@ -111,6 +112,7 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
 
     wiring.serve = serve
     told = ["--listen", "unix:s", "--poll-seconds", "5", "--public-url", "https://t.example", "--trusted-proxy", "10.0.0.1"]
+    told += ["--plugin", "cue=cue export", "--plugin-network", "cue"]
     result = line("serve", "--repository", "r", "--data", str(tmp_path), *told)
     assert result.code == 0
     assert wiring.asked == [
@@ -123,6 +125,7 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
             "public_url": "https://t.example",
             "allowed_hosts": (),
             "trusted_proxies": ("10.0.0.1",),
+            "rendering": RenderSettings("", ("cue=cue export",), ("cue",)),
         }
     ]
 

@@ -12,6 +12,7 @@ import pytest
 
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
+from trimtab.core.model.rendering import DETECTED
 from trimtab.core.model.views import HoldView, ManifestView, PlanView, ProblemView, RenderView, SourceView, StepView
 
 from .conftest import Line, Server
@@ -112,7 +113,7 @@ def test_a_directory_is_planned_without_a_server(line: Line, wiring: Wiring, tmp
     answering(wiring, "offline_plan", plan(step("create")))
     result = line("plan", str(tmp_path), "--environment", "production", "--data", "state", "--output", "json")
     assert result.code == 3
-    assert wiring.asked == [(str(tmp_path), "production", "state")]
+    assert wiring.asked == [(str(tmp_path), "production", "state", DETECTED)]
     assert line.connected == []
     document = json.loads(result.out)
     assert document["hash"] == HASH

@@ -13,6 +13,8 @@ FOLDER = ROOT / "docs" / "howto"
 NOT_TYPED = {
     "README.md": "the list of the others",
     "demo.md": "the demo checks itself",
+    "helm.md": "needs chart repositories; tests/render/test_helm.py and test_charts.py hold it true",
+    "plugins.md": "needs a plugin; tests/render/test_plugin.py holds it true",
     "install.md": "needs a package registry",
     "run-as-a-service.md": "needs systemd",
     "kubeconfig-in-a-secret.md": "needs two clusters; tests/kubernetes/test_lent.py holds it true",

@@ -25,6 +25,7 @@ COMMANDS: Table = {
     "status": ("trimtab.cli.status:status", "Where is my commit, and is it well?"),
     "render": ("trimtab.cli.render:render", "What would be applied? Works without a server."),
     "plan": ("trimtab.cli.plan:plan", "What would change? Works without a server."),
+    "chart": ("trimtab.cli.chart:chart", "Pin charts of chart repositories."),
     "app": ("trimtab.cli.app:app", "Look at applications, and act on them."),
     "environment": ("trimtab.cli.environment:environment", "Look at environments."),
     "repository": ("trimtab.cli.repository:repository", "Look at the repositories that are followed."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from trimtab.cli.output import QUIET, Out
-from trimtab.cli.session import DONE, FAILED, current, environment_option, output_option
+from trimtab.cli.session import DONE, FAILED, current, environment_option, output_option, render_options
+from trimtab.core.model.rendering import RenderSettings
 from trimtab.core.model.text import one_line
 from trimtab.core.model.views import RenderView
 
@@ -13,8 +14,9 @@ from trimtab.core.model.views import RenderView
 @click.command()
 @click.argument("path", type=click.Path(exists=True))
 @environment_option
+@render_options
 @output_option
-def render(path: str, environment: str) -> int:
+def render(path: str, environment: str, helm: str, plugin: tuple[str, ...], plugin_network: tuple[str, ...]) -> int:
     """What would be applied? Renders PATH and prints every object, with the file and line that it comes from.
 
     Works without a server and changes nothing. The exit code is 1 when something there is wrong.
@@ -26,7 +28,7 @@ def render(path: str, environment: str) -> int:
     from trimtab.wiring import offline_render
 
     session = current()
-    view = offline_render(path, environment)
+    view = offline_render(path, environment, RenderSettings(helm, plugin, plugin_network))
     session.out.show(view, lambda: tell_render(session.out, view))
     return FAILED if view.errors else DONE
 

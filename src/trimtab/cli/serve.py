@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from trimtab.cli.session import render_options
+from trimtab.core.model.rendering import RenderSettings
+
 
 @click.command()
 @click.option("--repository", metavar="URL|PATH|hosted:NAME", required=True, help="The configuration repository to follow.")
@@ -28,6 +31,7 @@ import click
     show_default=True,
     help="How often the repository is looked at without a wake.",
 )
+@render_options
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -64,6 +68,9 @@ def serve(
     public_url: str,
     allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
+    helm: str,
+    plugin: tuple[str, ...],
+    plugin_network: tuple[str, ...],
 ) -> int:
     """Run the server: follow a repository and make this host as it says. Prints `trimtab ready URL` when it serves.
 
@@ -84,4 +91,5 @@ def serve(
         public_url=public_url,
         allowed_hosts=allowed_hosts,
         trusted_proxies=trusted_proxies,
+        rendering=RenderSettings(helm, plugin, plugin_network),
     )

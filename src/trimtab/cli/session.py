@@ -115,6 +115,20 @@ environment_option = click.option(
 )
 
 
+def render_options(command: Command) -> Command:
+    """For commands that render by themselves."""
+    for option in reversed(_RENDER_OPTIONS):
+        command = option(command)
+    return command
+
+
+_RENDER_OPTIONS = (
+    click.option("--helm", metavar="PROGRAM", default="", help="The helm to use, in place of trimtab[helm] or one on the PATH."),
+    click.option("--plugin", metavar="NAME=COMMAND", multiple=True, help="A command that renders, for sources that name it."),
+    click.option("--plugin-network", metavar="NAME", multiple=True, help="Let a plugin use the network."),
+)
+
+
 def asks_server(command: Command) -> Command:
     """The options of a command that asks a running server."""
     return data_option(server_option(output_option(command)))

@@ -21,7 +21,7 @@ from trimtab.ports.renderer import Rendered
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Counted up whenever the same inputs would give another result, or the entries another shape."""
 
 BYTES_MAX: Final = 256 * 1024 * 1024

@@ -10,25 +10,24 @@ import asyncio
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trimtab.core.decide import documents
 from trimtab.core.model.errors import Problem, TransientError, UserError
 from trimtab.core.model.limits import Limits
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.text import one_line
 from trimtab.plumbing import processes
+from trimtab.plumbing.confined import Bounds, command
 from trimtab.ports.git import Tree
 
-from . import content, paths
+from . import paths
 from .closure import Closure, kustomization_of
-from .manifests import Source, check_unique, manifests
 from .plain import failed
+from .printed import Printed, read
 
 VERSION_SECONDS: Final = 10.0
-_IN_PLACE_BYTES: Final = 64 * 1024
 _REMEDY: Final = "Install kustomize (or kubectl) where the server finds it on its PATH, or use the renderer plain"
 _NOWHERE: Final = "http://127.0.0.1:9"  # the discard port: nobody answers
 
@@ -78,9 +77,7 @@ class Kustomize:
             said = one_line(finished.stderr.decode("utf-8", "replace").replace(f"{root / 'files'}/", ""), characters_max=2000)
             problem = Problem(f"kustomize: {said}", file, remedy="Run `kustomize build` in this directory to see it again")
             raise failed(tree, path, [problem], limits)
-        if len(finished.stdout) < _IN_PLACE_BYTES:
-            return _manifests(tree, path, file, finished.stdout, limits)
-        return await asyncio.to_thread(_manifests, tree, path, file, finished.stdout, limits)
+        return await read("kustomize", tree, path, [Printed(file, finished.stdout)], limits)
 
 
 async def _tool(found: str) -> Tool:
@@ -117,7 +114,10 @@ async def _run(tool: Tool, root: Path, path: str, limits: Limits) -> processes.F
     home.mkdir()
     try:
         return await processes.run(
-            [*tool.command, str(root / "files" / path)],
+            command(
+                Bounds(memory_bytes=limits.tool_memory_bytes, file_bytes=limits.source_bytes),
+                [*tool.command, str(root / "files" / path)],
+            ),
             environment={**_environment(home), "TMPDIR": str(home)},
             timeout_seconds=limits.tool_seconds,
             output_bytes_max=limits.tool_bytes,
@@ -141,29 +141,3 @@ def _materialise(tree: Tree, closure: Closure, root: Path, limits: Limits) -> No
             file.write_bytes(tree.read(path, bytes_max=limits.source_bytes))
     except OSError as error:
         raise TransientError(f"write files for kustomize: {error.strerror or error}", remedy="Free space in TMPDIR") from error
-
-
-def _manifests(tree: Tree, path: str, file: str, printed: bytes, limits: Limits) -> list[Manifest]:
-    source = Source(file, printed, made=True)
-    read = documents.read(printed, file, limits=_for_output(limits))
-    problems = [Problem(f"kustomize printed this: {one.message}", file, 0, one.field, one.remedy) for one in read.problems]
-    found: list[Manifest] = []
-    for document in read.documents:
-        for one in manifests(document, source):
-            if isinstance(one, Problem):
-                problems.append(one)
-                continue
-            manifest, wrong = content.resolve(one, tree, source, document.line)
-            found.append(manifest)
-            problems += wrong
-    problems += check_unique(found)
-    if len(found) > limits.manifests:
-        text = f"{len(found)} objects; at most {limits.manifests} belong to one Application"
-        problems.append(Problem(text, file, remedy="Split the Application"))
-    if problems:
-        raise failed(tree, path, problems, limits)
-    return found
-
-
-def _for_output(limits: Limits) -> Limits:
-    return replace(limits, file_bytes=limits.tool_bytes)

@@ -33,6 +33,7 @@ from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Plan
+from trimtab.core.model.rendering import DETECTED, RenderSettings
 from trimtab.core.model.views import DoctorView, Finding, ManifestView, PlanView, ProblemView, RenderView, combined_hash
 from trimtab.engine.generating import look_here
 from trimtab.engine.hooking import parted
@@ -50,6 +51,7 @@ from trimtab.targets.host.target import HostTargets
 from .adapters import SETTINGS, ByKind
 from .data import kept
 from .judge import SandboxJudge
+from .rendering import unserved
 
 CONFIGURATION_DIRECTORY = ".trimtab"
 FILE_BYTES_MAX = 1 << 20
@@ -102,18 +104,18 @@ class Reading:
         return [*self.configuration.problems, *(problem for one in self.renderings for problem in one.problems)]
 
 
-def offline_render(path: str, environment: str = "") -> RenderView:
+def offline_render(path: str, environment: str = "", settings: RenderSettings = DETECTED) -> RenderView:
     """The Manifests of PATH, in ``environment`` ("" = in every one that is declared). Raises UserError for a path that is none."""
-    reading = asyncio.run(_read(Path(path), environment))
+    reading = asyncio.run(_read(Path(path), environment, settings))
     return RenderView(
         [ManifestView.of(manifest, mask(manifest.body)) for one in reading.renderings for manifest in one.manifests],
         [ProblemView.of(problem) for problem in reading.problems],
     )
 
 
-def offline_plan(path: str, environment: str = "", data: str = "") -> PlanView:
+def offline_plan(path: str, environment: str = "", data: str = "", settings: RenderSettings = DETECTED) -> PlanView:
     """What applying PATH would change on the target whose data directory is ``data`` ("" = on an empty one)."""
-    return asyncio.run(_plan(Path(path), environment, Path(data).expanduser().resolve() if data else None))
+    return asyncio.run(_plan(Path(path), environment, Path(data).expanduser().resolve() if data else None, settings))
 
 
 def offline_doctor(path: str, environment: str = "", data: str = "") -> DoctorView:
@@ -123,10 +125,10 @@ def offline_doctor(path: str, environment: str = "", data: str = "") -> DoctorVi
 
 async def _doctor(path: Path, environment: str, data: Path | None) -> DoctorView:
     findings: list[Finding] = []
-    async with _snapshot(path) as (tree, inside, scratch, repositories):
-        place = data or scratch / "empty"
-        async with _targets(place, kept(place / "installation") or "none", repositories) as targets:
-            reading = await _reading(tree, inside, environment, scratch, None)
+    async with snapshot(path) as shot:
+        place = data or shot.scratch / "empty"
+        async with _targets(place, kept(place / "installation") or "none", shot.repositories) as targets:
+            reading = await _reading(shot, environment, None, DETECTED)
             for name in sorted({one.key.environment for one in reading.renderings} | ({environment} if environment else set())):
                 findings += await _examine(name, reading, targets)
     wrong = [Finding("configuration", "failed", str(problem), problem.remedy) for problem in reading.problems]
@@ -145,23 +147,23 @@ async def _examine(environment: str, reading: Reading, targets: Targets) -> list
     return [answers, *(msgspec.structs.replace(one, check=f"environment {environment}: {one.check}") for one in found)]
 
 
-async def _read(path: Path, environment: str) -> Reading:
-    async with _snapshot(path) as (tree, inside, scratch, _):
-        return await _reading(tree, inside, environment, scratch, None)
+async def _read(path: Path, environment: str, settings: RenderSettings) -> Reading:
+    async with snapshot(path) as shot:
+        return await _reading(shot, environment, None, settings)
 
 
-async def _plan(path: Path, environment: str, data: Path | None) -> PlanView:
-    async with _snapshot(path) as (tree, inside, scratch, repositories):
+async def _plan(path: Path, environment: str, data: Path | None, settings: RenderSettings) -> PlanView:
+    async with snapshot(path) as shot:
         plans: list[Plan] = []
-        place = data or scratch / "empty"
+        place = data or shot.scratch / "empty"
         installation = kept(place / "installation") or "none"
-        async with _targets(place, installation, repositories) as targets:
-            reading = await _reading(tree, inside, environment, scratch, targets)
+        async with _targets(place, installation, shot.repositories) as targets:
+            reading = await _reading(shot, environment, targets, settings)
             problems = reading.problems
             for one in reading.renderings:
                 if not one.problems:
                     try:
-                        plans += await _plan_of(one, reading, targets, installation, problems, tree)
+                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree)
                     except (UserError, Refused) as error:  # which the next one need not share
                         problems += error.problems
     return PlanView.of(plans, problems, combined=combined_hash(plans))
@@ -251,11 +253,11 @@ def _environment(configuration: Configuration, name: str) -> Environment:
     return configuration.environments.get(name) or Environment(Metadata(name=name))
 
 
-async def _reading(tree: Tree, inside: str, environment: str, scratch: Path, targets: Targets | None) -> Reading:
+async def _reading(shot: Snapshot, environment: str, targets: Targets | None, settings: RenderSettings) -> Reading:
     """``targets`` are asked what they can do, where a result depends on it; None answers as one that says nothing of itself."""
-    renderer = TreeRenderer(scratch / "cache")
+    renderer = unserved(shot.scratch, settings)
     try:
-        return await _rendered(renderer, tree, inside, environment, targets)
+        return await _rendered(renderer, shot.tree, shot.inside, environment, targets)
     finally:
         await renderer.close()  # It writes its cache behind our back, into the directory that is about to go.
 
@@ -264,9 +266,7 @@ async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment
     if tree.entry(CONFIGURATION_DIRECTORY) is None:
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
-        documents = parse(_files(tree), adapters=SETTINGS)
-        found = {ask: look_here(tree, ask) for ask in documents.asks()}
-        configuration = configured(documents, Configuration(), found=found)
+        configuration = configuration_of(tree)
     renderings = []
     for key, wish in _wishes(configuration, inside, environment):
         renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration)))
@@ -290,6 +290,13 @@ async def _rendering(renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, c
     except TrimtabError as error:
         return Rendering(key, (), error.problems)
     return Rendering(key, *join(found))
+
+
+def configuration_of(tree: Tree) -> Configuration:
+    """What a tree declares, with what its Generators make of it."""
+    documents = parse(_files(tree), adapters=SETTINGS)
+    found = {ask: look_here(tree, ask) for ask in documents.asks()}
+    return configured(documents, Configuration(), found=found)
 
 
 def _files(tree: Tree) -> dict[str, bytes]:
@@ -317,9 +324,20 @@ def _wishes(configuration: Configuration, inside: str, environment: str) -> list
     return [(key, Wish((Part("", "", RenderRequest(key.application, key.environment, inside)),)))]
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The Tree of the repository whose root is ``top``, as it stands on disk, the path ``inside`` it, and a scratch directory."""
+
+    tree: Tree
+    top: Path
+    inside: str
+    scratch: Path
+    repositories: GitRepositories
+
+
 @asynccontextmanager
-async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path, GitRepositories]]:
-    """The Tree of the repository around ``path`` as it stands on disk, the path inside it, and a scratch directory."""
+async def snapshot(path: Path) -> AsyncIterator[Snapshot]:
+    """What stands around ``path`` now."""
     path = path.expanduser().resolve()
     if not path.is_dir():
         raise UserError(f"read {path}: this is no directory", remedy="Name a directory of manifests, or a repository")
@@ -332,7 +350,7 @@ async def _snapshot(path: Path) -> AsyncIterator[tuple[Tree, str, Path, GitRepos
             await repositories.fetch(str(scratch / "snapshot.git"))
             inside = path.relative_to(top).as_posix()
             tree = repositories.tree(str(scratch / "snapshot.git"), revision)
-            yield tree, "" if inside == "." else inside, scratch, repositories
+            yield Snapshot(tree, top, "" if inside == "." else inside, scratch, repositories)
         finally:
             await repositories.close()
 

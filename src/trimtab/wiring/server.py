@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from trimtab.core.model.rendering import DETECTED, RenderSettings
 from trimtab.engine.access import Access, GitEntry
 from trimtab.engine.changes.reception import Reception
 from trimtab.engine.commands import Commands
@@ -22,7 +23,6 @@ from trimtab.git.hosting import GitServer
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.target import Targets
-from trimtab.render.renderer import TreeRenderer
 from trimtab.store.store import SqlStore
 from trimtab.targets.host.target import HostTargets
 from trimtab.web.app import create_app
@@ -35,6 +35,7 @@ from .data import Claimed, absolute, kept_word, write
 from .gitserver import hosted
 from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
+from .rendering import served
 
 DEFAULT_LISTEN = "127.0.0.1:0"
 CLOSE_SECONDS = 2.0
@@ -51,6 +52,7 @@ class Settings:
     poll_seconds: float = 60.0
     log_format: str = "text"
     names: Names = field(default_factory=Names)
+    rendering: RenderSettings = DETECTED
 
 
 @dataclass
@@ -77,6 +79,7 @@ def serve(
     public_url: str = "",
     allowed_hosts: tuple[str, ...] = (),
     trusted_proxies: tuple[str, ...] = (),
+    rendering: RenderSettings = DETECTED,
 ) -> int:
     """Run the server in the foreground until SIGTERM or SIGINT. Returns the exit code; raises UserError before it serves."""
     settings = Settings(
@@ -86,6 +89,7 @@ def serve(
         poll_seconds=poll_seconds,
         log_format=log_format,
         names=Names.read(public_url, allowed_hosts, trusted_proxies),
+        rendering=rendering,
     )
     # Young objects of a big rendering are not garbage; the default thresholds would look through them again and again.
     gc.set_threshold(50_000, 20, 100)
@@ -126,7 +130,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         hosting = await stack.enter_async_context(hosted(data / "repositories", settings.repository))
         repositories = GitRepositories(data / "git", hosted=hosting.root)
         stack.push_async_callback(repositories.close)
-        renderer = TreeRenderer(data / "cache")
+        renderer = served(data, settings.rendering)
         stack.push_async_callback(renderer.close)
         targets = HostTargets(data, installation=installation, contents=repositories, clock=clock, chance=chance)
 
@@ -157,7 +161,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 clock=clock,
                 chance=chance,
                 poll_seconds=settings.poll_seconds,
-                checks=lambda: machine(data),
+                checks=lambda: machine(data, settings.rendering),
                 hosting=hosting,
                 judge=judge,
             )

@@ -165,6 +165,11 @@ def _sources(application: Application) -> Iterator[tuple[Path, str, str]]:
                     yield (*path, "chart", field), "this is missing", "A chart has a repository, a name and a version"
             if chart.repository and not chart.repository.startswith(_CHART_SCHEMES):
                 yield (*path, "chart", "repository"), "this is no address of charts", f"Begin with {', '.join(_CHART_SCHEMES)}"
+            if "@" in chart.repository:
+                yield (*path, "chart", "repository"), "no credentials in Git", "Keep them in the server's netrc"
+            if source.repository:
+                remedy = "Leave it out; files of values of another repository are those of a source with a name"
+                yield (*path, "repository"), "a chart of a chart repository stands in no Git repository", remedy
             if source.renderer not in ("", "helm"):
                 yield (*path, "renderer"), f"a chart is not rendered by {source.renderer}", "Remove renderer or chart"
         if source.renderer == "plugin" and not source.plugin.name:

@@ -34,6 +34,10 @@ class Limits:
     """One run of a rendering tool."""
     tool_bytes: int = 32 * MIB
     """What a rendering tool may print."""
+    tool_memory_bytes: int = 1024 * MIB
+    """The memory of a process that renders."""
+    download_bytes: int = 32 * MIB
+    """One chart of a chart repository, as an archive."""
 
 
 DEFAULT = Limits()

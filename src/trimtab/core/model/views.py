@@ -63,6 +63,25 @@ class RenderView(_View, frozen=True):
     errors: list[ProblemView]
 
 
+class ChartRow(_View, frozen=True):
+    """One chart of a chart repository. ``change`` is added, kept, changed or removed; ``before`` the version that a changed one had."""
+
+    name: str
+    repository: str
+    version: str
+    resolved: str
+    digest: str
+    change: str
+    before: str = ""
+
+
+class ChartsView(_View, frozen=True):
+    """`trimtab chart lock`."""
+
+    file: str
+    charts: list[ChartRow]
+
+
 class StepView(_View, frozen=True):
     action: str
     object: ObjectRef
