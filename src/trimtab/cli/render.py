@@ -40,7 +40,8 @@ def tell_render(out: Out, view: RenderView) -> None:
     for manifest in view.manifests:
         out.line("---")
         if manifest.source.file:
-            out.parts((f"# {one_line(manifest.source.file)}:{manifest.source.line}", QUIET))
+            line = f":{manifest.source.line}" if manifest.source.line else ""  # what a tool has made has none
+            out.parts((f"# {one_line(manifest.source.file)}{line}", QUIET))
         out.verbatim(dump(manifest.object))
     if view.errors:
         out.flush()

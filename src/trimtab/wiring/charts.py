@@ -26,14 +26,15 @@ def offline_lock(path: str, *, update: bool = False) -> ChartsView:
 
     Raises UserError or TransientError, and then nothing was written.
     """
-    return asyncio.run(_lock(Path(path), update))
+    return asyncio.run(settled(Path(path), update=update))
 
 
-async def _lock(path: Path, update: bool) -> ChartsView:
+async def settled(path: Path, *, update: bool) -> ChartsView:
+    """As `offline_lock`."""
     async with snapshot(path) as shot:
         wanted = set(_wanted(shot.tree))
         before = lock.of(shot.tree, DEFAULT)
-        after = await _settled(wanted, {} if update else before)
+        after = await _pinned(wanted, {} if update else before)
         file = shot.top / lock.FILE
         if after:
             file.write_text(lock.written(after), encoding="utf-8")
@@ -54,7 +55,7 @@ def _wanted(tree: Tree) -> Iterator[Wanted]:
             yield from chart.find(tree, directory, {}, DEFAULT).wanted
 
 
-async def _settled(wanted: set[Wanted], known: Mapping[Wanted, Pin]) -> dict[Wanted, Pin]:
+async def _pinned(wanted: set[Wanted], known: Mapping[Wanted, Pin]) -> dict[Wanted, Pin]:
     charts = Charts(own_charts(), Credentials(own_netrc()), DEFAULT)
     places = asyncio.Semaphore(RESOLUTIONS_AT_ONCE_MAX)
 
