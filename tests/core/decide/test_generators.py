@@ -217,6 +217,28 @@ def test_what_is_generated_is_checked_as_if_it_were_written() -> None:
     assert found.doubtful == ("Application/shop",)
 
 
+def test_limits_of_a_project_hold_for_what_is_generated() -> None:
+    """Also when the element says which Project it is of, which it may in the configuration repository."""
+    project = {"kind": "Project", "metadata": {"name": "team"}, "spec": {"environments": ["staging"]}}
+    template = {"metadata": {"name": "${file.name}"}, "spec": {"project": "${file.project}"}}
+    elements = teams(one={"name": "one", "project": "team"}, two={"name": "two", "project": "default"})
+    found = made(generator(EACH_FILE, template=template), project, found=elements)
+    assert list(found.applications) == ["two"]
+    assert "application one: the Project team does not allow the environment host" in found.problems[0].message
+
+
+@pytest.mark.parametrize("spec", [{"project": "${file.project}"}, {"project": "p-${path.basename}"}, "${file.spec}"])
+def test_another_repository_does_not_choose_the_project(spec: Any) -> None:
+    """By a field, by a part of one, or by a whole spec; neither alone nor in a matrix."""
+    template = {"metadata": {"name": "${path.basename}"}, "spec": spec}
+    elsewhere = {"files": {"include": ["*.yaml"], "repository": "https://git.example.com/team"}}
+    for generate in (elsewhere, {"matrix": [EACH_DIRECTORY, elsewhere]}):
+        found = made(generator(generate, template=template), found={})
+        assert "another repository cannot choose the Project" in str(found.problems)
+        fixed = made(generator(generate, template={**template, "spec": {"project": "team"}}), found={})
+        assert "cannot choose" not in str(fixed.problems)
+
+
 # --- nothing is taken away by mistake ---------------------------------------------------------------------------------------------------
 
 BEFORE = made(generator(EACH_DIRECTORY), found=there("cart", "shop"))

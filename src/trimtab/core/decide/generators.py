@@ -8,7 +8,7 @@ once, or since then, nothing of them is removed until somebody approves the very
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import msgspec
 
 from trimtab.core.model.config import Application, Configuration, Environment
 from trimtab.core.model.errors import Problem
-from trimtab.core.model.generator import ApplicationBudget, Generated, Generator, Leaving
+from trimtab.core.model.generator import ApplicationBudget, Elements, Generated, Generator, Leaving
 
 from . import strict
 from .elements import Element, Found, elements, wrong_entries
@@ -59,7 +59,20 @@ def wrong(generator: Generator) -> list[Finding]:
         for one in findings
         if not is_filled(_at(generator.spec.template, one.path))
     )
-    return [*wrong_entries(generator), *template]
+    return [*wrong_entries(generator), *template, *_chosen_project(generator)]
+
+
+def _chosen_project(generator: Generator) -> Iterator[Finding]:
+    """Whoever writes to another repository than that of the configuration would choose the limits that hold for them."""
+    spec = generator.spec.template.get("spec", {})
+    project = spec.get("project", "") if isinstance(spec, dict) else spec
+    if is_filled(project) and any(_is_foreign(one) for each in generator.spec.generate for one in (each, *(each.matrix or ()))):
+        path = (*TEMPLATE, "spec", "project") if isinstance(spec, dict) else (*TEMPLATE, "spec")
+        yield Finding("another repository cannot choose the Project of what is made", path, "Write the name of the Project here")
+
+
+def _is_foreign(source: Elements) -> bool:
+    return any(globs is not None and globs.repository for globs in (source.directories, source.files))
 
 
 def expand(
