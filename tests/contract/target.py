@@ -131,6 +131,22 @@ async def test_an_update_keeps_the_object(target: Target, factory: Factory) -> N
     assert after.digest == factory("one", "b").digest
 
 
+async def test_a_run_makes_the_object_anew_and_only_once(target: Target, factory: Factory) -> None:
+    """In the place of the one that an earlier run has left; when the answer was lost, the object is found by its digest."""
+    first, second = factory("one"), factory("one", change="b")
+    before = await target.apply(step(first, Action.RUN), "r1")
+    assert isinstance(before, Applied)
+    await healthy(target, first)
+    made = await target.apply(step(second, Action.RUN, uid=before.uid), "r2")
+    assert isinstance(made, Applied)
+    assert made.uid != before.uid
+    seen = await healthy(target, second)
+    assert (seen.uid, seen.digest) == (made.uid, second.digest)
+    again = await target.apply(step(second, Action.RUN, uid=before.uid), "r2")
+    assert again == made
+    assert await target.apply(step(second, Action.RUN, uid=made.uid), "r2") == made
+
+
 async def test_a_handover_changes_the_owner_alone(target: Target, factory: Factory, installation: str) -> None:
     """The object itself stays."""
     manifest = factory("one")

@@ -38,6 +38,8 @@ from .shape import shaped
 
 MOMENTS_MAX = 3
 ANSWERS_MAX = 1_000
+PROBE_CHARACTERS_MAX = 50
+"""How much of a hook's name is kept where it is asked about under another one."""
 ANSWER_SECONDS_MAX = 300.0
 FULL_CHECK_SECONDS = 3_600.0
 """How often an object is asked about although nothing has been seen to move; spread, so that they don't come together."""
@@ -149,14 +151,12 @@ class Foresight:
         due = self._hooks.get(manifest.digest, 0.0)
         if due > self._clock.monotonic():
             return []
-        probe = msgspec.structs.replace(
-            manifest, ref=msgspec.structs.replace(manifest.ref, name=f"{manifest.ref.name[:200]}-preview")
-        )
+        name = f"{manifest.ref.name[:PROBE_CHARACTERS_MAX]}-preview"
+        body = {**manifest.body, "metadata": {**manifest.body["metadata"], "name": name}}
+        probe = msgspec.structs.replace(manifest, ref=msgspec.structs.replace(manifest.ref, name=name), body=body)
         answer = await self.foresee(probe, beside, shown=True)
         if not isinstance(answer, Foreseen):
-            return [
-                msgspec.structs.replace(one, message=one.message.replace(str(probe.ref), str(manifest.ref))) for one in answer
-            ]
+            return [msgspec.structs.replace(one, message=one.message.replace(name, manifest.ref.name)) for one in answer]
         if answer.asked:
             self._hooks[manifest.digest] = self._clock.monotonic() + ANSWER_SECONDS_MAX
             while len(self._hooks) > ANSWERS_MAX:
