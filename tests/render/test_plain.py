@@ -99,6 +99,12 @@ items:
             "metadata.annotations.trimtab.dev/wave",
             "no whole number",
         ),
+        (
+            "apiVersion: v1\nkind: X\nmetadata:\n  name: a\n  annotations:\n    trimtab.dev/hook: before\n",
+            6,
+            "metadata.annotations.trimtab.dev/hook",
+            '"before" is not known',
+        ),
         ("a:\n\tb: 1\n", 2, "", "tab"),
         ("a: 1\nb: 2\na: 3\n", 3, "a", "first at line 1"),
     ],
@@ -245,3 +251,14 @@ def test_bounds() -> None:
 def test_nothing_is_a_result() -> None:
     """A directory without manifests renders to nothing, which is not an error here."""
     assert names({"app/README": ""}) == []
+
+
+def test_a_hook_without_a_name_gets_one_by_its_content() -> None:
+    """The same at each rendering, so that it is known again; another content, another name."""
+    text = "apiVersion: v1\nkind: X\nmetadata:\n  generateName: a-\n  annotations: {argocd.argoproj.io/hook: PreSync}\nspec: {n: %d}\n"
+    one, same, other = (plain.render(MemoryTree({"app/x.yaml": text % number}), "app", DEFAULT)[0] for number in (1, 1, 2))
+    assert one == same
+    assert one.ref.name.startswith("a-")
+    assert len({one.ref.name, other.ref.name}) == 2
+    assert one.body["metadata"]["name"] == one.ref.name
+    assert "generateName" not in one.body["metadata"]

@@ -336,3 +336,23 @@ def test_when_a_plan_was_carried_out_nothing_is_left_of_it(found: Situation) -> 
             entries[step.ref.identity] = entry(step.manifest, uid=step.uid or "new")
     after = replace(found, observed=there, inventory=inventory(*entries.values(), *others))
     assert plan(after).steps == ()
+
+
+def test_an_object_may_ask_for_a_yes_to_its_removal() -> None:
+    """Within the budget, too; an approval of that plan is the yes. What is annotated for the end of the application is free before."""
+    asks = manifest("Process", "old", annotations={"trimtab.dev/prune": "confirm"})
+    world: dict[str, Any] = {"there": (observed(asks, uid="u1"), observed(WEB)), "owned": [entry(asks, uid="u1"), entry(WEB)]}
+    made = plan(situation(WEB, **world, budget=FREE))
+    assert held(made) == [("old", "it is annotated to be removed only when somebody approves it")]
+    assert acts(plan(situation(WEB, **world, budget=FREE, approved=frozenset((made.hash,))))) == [("remove", "old")]
+    assert acts(plan(situation(WEB, **world, budget=FREE, granted=frozenset(("u1",))))) == [("remove", "old")]
+
+
+def test_an_object_may_outlive_its_application() -> None:
+    """Or ask before it goes with it; taken out of Git by itself, it goes."""
+    for value, expected in (("disabled", ([], [])), ("confirm", ([], ["old"]))):
+        last = manifest("Process", "old", annotations={"trimtab.dev/end": value})
+        world: dict[str, Any] = {"there": (observed(last),), "owned": [entry(last)], "budget": FREE}
+        made = plan(situation(**world, ending=True))
+        assert (acts(made), [name for name, _ in held(made)]) == expected
+        assert acts(plan(situation(**world))) == [("remove", "old")]

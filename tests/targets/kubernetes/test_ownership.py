@@ -5,12 +5,23 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.kubernetes.targets import config_map, manifest
 
 from trimtab.core.model.observed import Owner
-from trimtab.targets.kubernetes.ownership import OURS, itself, keeps, owner_of, selector, stamped
+from trimtab.targets.kubernetes.ownership import (
+    OURS,
+    itself,
+    keeps,
+    may_be_unknown,
+    owner_of,
+    removal,
+    replaces,
+    selector,
+    stamped,
+)
 
 OWNER = Owner("here", "prod", "shop")
 MARKS = st.dictionaries(st.sampled_from([*OURS, "app", "note"]), st.text(max_size=5))
@@ -79,3 +90,32 @@ def test_annotations_that_keep_an_object() -> None:
 def test_the_selector_asks_for_one_environment_of_ours() -> None:
     """Two installations and two environments never see each other's objects."""
     assert selector("here", "prod") == "trimtab.dev/installation=here,trimtab.dev/environment=prod"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "prune", "end"),
+    [
+        ({}, "", ""),
+        ({"trimtab.dev/prune": "disabled"}, "disabled", ""),
+        ({"trimtab.dev/prune": "confirm", "trimtab.dev/end": "disabled"}, "confirm", "disabled"),
+        ({"argocd.argoproj.io/sync-options": "Prune=false"}, "disabled", ""),
+        ({"argocd.argoproj.io/sync-options": "Prune=confirm, Delete=confirm"}, "confirm", "confirm"),
+        ({"argocd.argoproj.io/sync-options": "Validate=false,Delete=false"}, "", "disabled"),
+        ({"helm.sh/resource-policy": "keep"}, "disabled", ""),
+        ({"trimtab.dev/prune": "nonsense"}, "", ""),
+    ],
+)
+def test_what_annotations_say_about_a_removal(annotations: dict[str, str], prune: str, end: str) -> None:
+    """In our words, whoever's they are: of the object alone, and when the whole application goes."""
+    found = dict(removal(annotations))
+    assert (found.get("trimtab.dev/prune", ""), found.get("trimtab.dev/end", "")) == (prune, end)
+
+
+def test_sync_options_about_replacing_and_unknown_kinds() -> None:
+    """Replace and Force are our `trimtab.dev/replace`."""
+    options = "argocd.argoproj.io/sync-options"
+    assert replaces({"trimtab.dev/replace": "true"})
+    assert replaces({options: "Force=true, Replace=true"})
+    assert not replaces({options: "Replace=false"})
+    assert may_be_unknown({options: "SkipDryRunOnMissingResource=true"})
+    assert not may_be_unknown({})
