@@ -26,7 +26,9 @@ def test_a_task_that_is_a_hook_runs_for_each_deployment_and_a_failing_one_stops_
     until(lambda: server.json("app", "show", "shop")["applications"][0]["sync"] == "synced", 15)
     assert told.read_text() == "x\nx\n"
     running = server.processes()
-    third = repository.commit({"shop/migrate.yaml": hook("exit 3"), "shop/web.yaml": process("web", environment={"VERSION": "3"})})
+    third = repository.commit(
+        {"shop/migrate.yaml": hook("exit 3"), "shop/web.yaml": process("web", environment={"VERSION": "3"})}
+    )
     done = server.cli("status", third, "--wait", "healthy", "--timeout", "30s")
     assert done.code == 1
     assert "the pre hook Task/migrate failed: exit status 3" in done.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from trimtab.core.decide.order import FOUNDATION
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.engine.commands import Commands
@@ -284,3 +285,20 @@ def test_a_hook_that_git_lets_go_leaves_nothing() -> None:
         await stage.stop(task)
 
     on_stage(story)
+
+
+def test_only_what_hooks_cannot_do_without_is_made_before_them() -> None:
+    """And only where it is not there yet: a change of it is part of the release."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        place = manifest("Place", "here", wave=FOUNDATION, version=1)
+        await commit(stage, hook("migrate", "pre"), place, web())
+        assert acts(stage) == [("create", "here"), ("run", "migrate"), ("create", "web")]
+        changed = manifest("Place", "here", wave=FOUNDATION, version=2)
+        await commit(stage, hook("migrate", "pre", fails="no"), changed, web(2))
+        assert acts(stage)[3:] == [("run", "migrate")]
+        assert stage.phase(engine, "shop") == "failed"
+        await stage.stop(task)
+
+    on_stage(story, ready_seconds=(0.5, 1))

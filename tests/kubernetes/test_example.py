@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.console import ROOT, Page, opened
 from tests.kubernetes.cluster import Cluster
 
-NAMESPACES = ("greeter-staging", "greeter-production", "shop")
+NAMESPACES = ("greeter-staging", "greeter-production", "shop", "hooked-shop")
 
 
 @pytest.fixture
@@ -44,6 +44,11 @@ def on_a_cluster(path: Path, cluster: Cluster, *, kubectl: str | None) -> Iterat
 def test_the_example_does_what_its_page_says(cluster: Cluster, clean: None) -> None:
     """With the machine's own kubectl, where there is one."""
     with on_a_cluster(ROOT / "examples/06-kubernetes/README.md", cluster, kubectl=shutil.which("kubectl")) as page:
+        page.type_in()
+
+
+def test_the_example_of_hooks_does_what_its_page_says(cluster: Cluster, clean: None) -> None:
+    with on_a_cluster(ROOT / "examples/08-hooks-and-waves/README.md", cluster, kubectl=None) as page:
         page.type_in()
 
 

@@ -12,6 +12,8 @@ from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.names import Identity
 from trimtab.core.model.plan import Action, Plan, Step
 
+FOUNDATION = -1_000_000
+"""The wave of what others cannot do without, definitions and places: a target gives it, nobody annotates it."""
 WELL = frozenset({HealthStatus.HEALTHY, HealthStatus.SUSPENDED})
 
 

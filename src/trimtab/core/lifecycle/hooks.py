@@ -22,6 +22,7 @@ from trimtab.core.decide.hooks import (
     next_in,
     tried_again,
 )
+from trimtab.core.decide.order import FOUNDATION, WELL
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.hook import HookPhase, HookRun
@@ -55,7 +56,18 @@ def first(draft: Draft, looked: Looked) -> Next | None:
     if failed is not None:
         left = [step for phase in HookPhase for step in leftovers(phase, draft.state.runs, looked.hooks)]
         return _ours(draft, left) or Waits("", ended=True)
-    return of_phase(draft, looked, HookPhase.PRE)
+    before = of_phase(draft, looked, HookPhase.PRE)
+    return before if before is None else _foundations(draft, looked) or before
+
+
+def _foundations(draft: Draft, looked: Looked) -> Waits | tuple[Step, ...]:
+    """What hooks, too, cannot do without and what is not there yet: the place that they run in, the definition of their kind."""
+    new = tuple(step for step in looked.plan.steps if step.action == Action.CREATE and step.wave <= FOUNDATION)
+    if new:
+        return new
+    made = [identity for identity in draft.state.touched if looked.waves.get(identity, 0) <= FOUNDATION]
+    unwell = [identity for identity in made if identity in looked.health and looked.health[identity].status not in WELL]
+    return Waits(f"waits for {unwell[0][1]}/{unwell[0][3]}, which hooks need") if unwell else ()
 
 
 def of_phase(draft: Draft, looked: Looked, phase: HookPhase) -> Waits | tuple[Step, ...] | None:

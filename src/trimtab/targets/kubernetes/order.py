@@ -6,9 +6,10 @@ annotated with a wave goes there, whatever it is. Among the rest of a wave there
 
 from __future__ import annotations
 
+from trimtab.core.decide.order import FOUNDATION
 from trimtab.core.model.manifest import Manifest
 
-FIRST = -1_000_000
+FIRST = FOUNDATION
 _FIRST_KINDS = frozenset(
     {("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition"), ("scheduling.k8s.io", "PriorityClass")}
 )
