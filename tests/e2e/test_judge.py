@@ -9,6 +9,7 @@ import pytest
 
 from trimtab.core.decide.configuration import read
 from trimtab.core.model.config import Configuration
+from trimtab.ports.judge import Unsaid
 from trimtab.wiring.adapters import SETTINGS
 from trimtab.wiring.judge import SandboxJudge
 
@@ -84,3 +85,27 @@ async def test_an_expression_that_makes_the_parser_panic_is_an_error_like_others
     (answer,) = await judge.holds([("(" * 9_000 + "1" + ")" * 9_000, SCALED)])
     assert isinstance(answer, str)
     assert await judge.holds([("true", SCALED)]) == [True]
+
+
+POLICY = """\
+apiVersion: trimtab.dev/v1
+kind: Policy
+metadata: {name: size}
+spec: {rule: "size(change.files) <", timezone: Mars/Base}
+"""
+
+
+async def test_a_policy_that_is_no_expression_is_told_when_it_is_read(judge: SandboxJudge) -> None:
+    found = await judge.examine(declared(policy=POLICY))
+    assert [(one.field, one.message) for one in found][1] == ("spec.timezone", "there is no such time zone")
+    assert (found[0].field, found[0].message[:24]) == ("spec.rule", "`size(change.files) <` is"[:24])
+
+
+async def test_a_rule_that_does_not_end_is_stopped_and_the_next_one_is_answered(judge: SandboxJudge) -> None:
+    many = list(range(1000))
+    answers = await judge.answers(
+        [("a.all(x, a.all(y, a.all(z, z >= 0)))", {"a": many}), ("size(a) == 1000", {"a": many}), ("b.c", {"b": {}})]
+    )
+    assert isinstance(answers[0], Unsaid)
+    assert answers[1] is True
+    assert answers[2] == Unsaid("there is no 'c'; ask with has() first")

@@ -194,11 +194,11 @@ class Declarer:
         self._configuration_tree = entry.id if entry is not None else self._configuration_tree
 
     async def _examined(self, configuration: Configuration, tree: Tree) -> Configuration:
-        """With what is wrong with the programs in it. A document of which an ignore rule is wrong says what it said before."""
+        """With what is wrong with the programs in it. A document of which an ignore rule is wrong, and a Policy, says what it said before."""
         found = await self._judge.examine(configuration) if self._judge is not None else ()
         if not found:
             return configuration
-        ignoring = {(one.file, one.line) for one in found if one.field.startswith("spec.ignore")}
+        ignoring = {(one.file, one.line) for one in found if one.field.startswith(("spec.ignore", "spec.rule", "spec.timezone"))}
         wrong = {name for name, origin in configuration.origins.items() if (origin.file, origin.line) in ignoring}
         problems = [pinned(one, tree.read(one.file, bytes_max=CONFIGURATION_FILE_BYTES_MAX)) for one in found if one.file]
         return as_before(

@@ -37,6 +37,7 @@ from trimtab.ports.target import Targets
 
 from .changes.checking import NoCheckers
 from .changes.office import Office
+from .changes.policing import Policing
 from .declaring import Declarer
 from .following import Follower, Moved
 from .journal import Journal
@@ -238,7 +239,7 @@ class Session:
             self.declarer,
             self.hands,
             parts.hosting,
-            parts.checkers or NoCheckers(),
+            Policing(parts.judge, parts.checkers or NoCheckers()),
             self.journal,
             parts.clock,
             loaded,

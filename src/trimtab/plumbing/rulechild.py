@@ -153,9 +153,29 @@ def when(expression: str, obj: dict[str, Any]) -> dict[str, Any]:
     return {"true": found}
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """One request: ``language``, ``rule`` (a script, expressions by status, or one expression), ``object``."""
+def value(expression: str, names: dict[str, Any]) -> dict[str, Any]:
+    """What an expression comes to; one about a field that is not there is wrong."""
+    cel = importlib.import_module("cel")
+    context = cel.Context(variables=names)
+    importlib.import_module("cel.stdlib").add_stdlib_to_context(context)
     try:
+        return {"value": _program(expression).execute(context)}
+    except KeyError as error:
+        raise Wrong(f"there is no {error}; ask with has() first") from None
+    except (RuntimeError, TypeError, ValueError, IndexError, OverflowError, ArithmeticError) as error:
+        raise Wrong(str(error) or type(error).__name__) from None
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """One request: ``language``, ``rule`` (a script, expressions by status, or one expression), and ``object``, or ``values`` by name;
+    with neither, whether the expression is one.
+    """
+    try:
+        if "values" in request:
+            return value(request["rule"], request["values"])
+        if "object" not in request:
+            _program(request["rule"])
+            return {}
         if isinstance(request["rule"], str) and request["language"] == "cel":
             return when(request["rule"], request["object"])
         if request["language"] == "lua":
@@ -197,7 +217,7 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def write(stream: BinaryIO, value: dict[str, Any]) -> None:
-    data = json.dumps(value).encode()
+    data = json.dumps(value, default=str).encode()
     stream.write(struct.pack(">I", len(data)) + data)
     stream.flush()
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
 
 from trimtab.core.model.config import Configuration
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.manifest import Body
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """There is no answer: the expression is wrong, asks about what is not there, or was stopped."""
+
+    reason: str
 
 
 class Judge(Protocol):
@@ -19,4 +27,8 @@ class Judge(Protocol):
 
     async def holds(self, questions: Sequence[tuple[str, Body]]) -> Sequence[bool | str]:
         """Whether each expression is true of its object; a text says why that cannot be told."""
+        ...
+
+    async def answers(self, questions: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[Any]:
+        """What each expression comes to, given the values that it may name: a plain value, or `Unsaid`."""
         ...

@@ -22,6 +22,7 @@ from .factories import INSTALLATION, files
 from .faults import Faults
 from .git import FakeRemotes, FakeRepositories
 from .hosting import FakeHosting
+from .judge import DirectJudge
 from .objects import World
 from .render import FakeRenderer
 from .store import MemoryStore
@@ -54,6 +55,7 @@ class Stage:
                 holder=holder,
                 repository=self.url,
                 hosting=self.hosting if self.hosted else None,
+                judge=DirectJudge() if self.hosted else None,
                 repositories=FakeRepositories(self.remotes),
                 renderer=FakeRenderer(self.faults),
                 targets=self.targets,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from trimtab.core.model.config import Configuration, Ignore
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.manifest import Body, digest
+from trimtab.core.model.policy import PolicySpec
 from trimtab.core.model.text import one_line
 from trimtab.plumbing.sandbox import Sandbox, Unanswered
+from trimtab.ports.judge import Unsaid
 
 EXPRESSION_SECONDS = 1.0
 ANSWERS_MAX = 50_000
@@ -38,7 +42,34 @@ class SandboxJudge:
                 problems += _placed(configuration, f"Environment/{name}", wrong)
         for name, application in sorted(configuration.applications.items()):
             problems += _placed(configuration, f"Application/{name}", await self._ignores(application.spec.ignore))
+        for name, policy in sorted(configuration.policies.items()):
+            problems += _placed(configuration, f"Policy/{name}", [one async for one in self._policy(policy.spec)])
         return problems
+
+    async def answers(self, questions: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[Any]:
+        found: list[Any] = []
+        while len(found) < len(questions):
+            rest = [{"language": "cel", "rule": rule, "values": dict(values)} for rule, values in questions[len(found) :]]
+            for answer in await self._sandbox.ask(rest):
+                wrong = str(answer) if isinstance(answer, Unanswered) else str(answer.get("wrong", ""))
+                found.append(Unsaid(one_line(wrong)) if isinstance(answer, Unanswered) or wrong else answer.get("value"))
+        return found
+
+    async def _policy(self, spec: PolicySpec) -> AsyncIterator[Problem]:
+        if len(spec.rule) > EXPRESSION_CHARACTERS_MAX:
+            yield Problem(
+                f"it is longer than {EXPRESSION_CHARACTERS_MAX} characters", field="spec.rule", remedy="Use two Policies"
+            )
+        elif spec.rule:
+            (answer,) = await self._sandbox.ask([{"language": "cel", "rule": spec.rule}])
+            wrong = str(answer) if isinstance(answer, Unanswered) else str(answer.get("wrong", ""))
+            if wrong:
+                yield Problem(one_line(wrong), field="spec.rule", remedy="Correct the expression: see the reference of policies")
+        try:
+            ZoneInfo(spec.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            remedy = "Write a name of the IANA database, as Europe/Berlin"
+            yield Problem("there is no such time zone", field="spec.timezone", remedy=remedy)
 
     async def holds(self, questions: Sequence[tuple[str, Body]]) -> Sequence[bool | str]:
         keys = [(expression, digest(body)) for expression, body in questions]

@@ -371,12 +371,3 @@ def test_a_project_limits_every_source_and_chart() -> None:
     chart = "{chart: {repository: 'https://theirs/x', name: a, version: '1'}}"
     problem = only(configured(project, app("shop", f"{{project: web, sources: [{{path: a}}, {chart}]}}")))
     assert (problem.field, problem.remedy) == ("spec.sources[1].chart.repository", "Allowed: https://ours/*")
-
-
-def test_a_policy_that_is_no_expression_is_told_when_it_is_read_and_the_one_before_holds() -> None:
-    text = "apiVersion: trimtab.dev/v1\nkind: Policy\nmetadata: {name: size}\nspec:\n  rule: size(change.files) < 5\n"
-    good = read({".trimtab/p.yaml": text.encode()}, Configuration())
-    assert good.problems == ()
-    bad = read({".trimtab/p.yaml": text.replace("< 5", "<").encode()}, good)
-    assert [(problem.line, problem.field) for problem in bad.problems] == [(5, "spec.rule")]
-    assert bad.policies == good.policies

@@ -40,16 +40,20 @@ def as_before(
 ) -> Configuration:
     """``configuration`` with ``problems``, in which the documents that are ``wrong`` (``Kind/name``) say what they said ``before``."""
     applications, environments = dict(configuration.applications), dict(configuration.environments)
+    policies = dict(configuration.policies)
     for document in wrong:
         kind, _, name = document.partition("/")
         if kind == "Application" and name in before.applications:
             applications[name] = before.applications[name]
         elif kind == "Environment" and name in before.environments:
             environments[name] = before.environments[name]
+        elif kind == "Policy" and name in before.policies:
+            policies[name] = before.policies[name]
     return msgspec.structs.replace(
         configuration,
         applications=applications,
         environments=environments,
+        policies=policies,
         problems=(*configuration.problems, *problems),
         doubtful=tuple(sorted({*configuration.doubtful, *(document for document in wrong if document)})),
     )

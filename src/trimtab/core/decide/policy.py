@@ -1,7 +1,8 @@
-"""``judge(policies, proposal) -> complaints``: what the Policies of the target branch say of what a Change would do.
+"""What the Policies of the target branch say of what a Change would do: questions first, then, with their answers, verdicts.
 
-A Policy whose rule cannot be evaluated complains: a rule that nobody can read must not let everything through. Values of secrets are
-masked before a rule sees them, so no message can carry one.
+Pure: `questions` makes what each rule is asked about, somebody else evaluates the expressions where they can be stopped, and `verdicts`
+reads the answers. A rule that cannot be evaluated complains: one that nobody can read must not let everything through. Values of secrets
+are masked before a rule sees them, so no message can carry one.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -21,13 +22,14 @@ from trimtab.core.model.plan import Action, Plan, Step
 from trimtab.core.model.policy import Policy
 from trimtab.core.model.text import one_line
 
-from .expressions import WrongExpressionError, compiled, evaluate
 from .limits import glob
 from .mask import mask, mask_changes
 
 COMPLAINTS_MAX = 100
 """Of one Policy; the rest is the same mistake again."""
 MESSAGE_CHARACTERS_MAX = 500
+SUBJECTS_MAX = 10_000
+"""Of one Policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Proposal:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     applications: Mapping[str, Application] = field(default_factory=dict)
     approvals: tuple[tuple[str, str], ...] = ()
+    times: Mapping[str, datetime] = field(default_factory=dict)
+    """``now`` in the zones of the Policies."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,35 @@ class Subject:
     environment: str = ""
 
 
-def judge(policies: Iterable[Policy], proposal: Proposal) -> tuple[Check, ...]:
-    """A Check for each Policy that says something about this Change, in order of name; those with a command are not asked here."""
-    asked = (policy for policy in sorted(policies, key=lambda one: one.name) if policy.spec.rule)
-    return tuple(_judged(policy, proposal) for policy in asked)
+@dataclass(frozen=True)
+class Question:
+    """One ``policy`` about one ``subject``."""
+
+    policy: Policy
+    subject: Subject
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """The answer to a question that has none, and why."""
+
+    reason: str
+
+
+def questions(policies: Iterable[Policy], proposal: Proposal) -> list[Question]:
+    """All that is to be asked, Policies in order of name."""
+    asked = sorted(policies, key=lambda one: one.name)
+    return [Question(policy, subject) for policy in asked for subject in islice(subjects(policy, proposal), SUBJECTS_MAX)]
+
+
+def verdicts(policies: Iterable[Policy], answers: Iterable[tuple[Question, Any]]) -> tuple[Check, ...]:
+    """A Check for each Policy with a rule, in order of name. An answer is what the rule came to, or `Unreadable`."""
+    problems: dict[str, list[Problem]] = {policy.name: [] for policy in sorted(policies, key=lambda one: one.name)}
+    by_name = {policy.name: policy for policy in policies}
+    for question, answer in answers:
+        said = _said(question.policy, answer)
+        problems[question.policy.name] += (_problem(question.policy, question.subject, text) for text in said)
+    return tuple(checked(by_name[name], found) for name, found in problems.items())
 
 
 def subjects(policy: Policy, proposal: Proposal) -> Iterator[Subject]:
@@ -98,41 +127,22 @@ def checked(policy: Policy, problems: Iterable[Problem]) -> Check:
 
 
 def wrong(spec: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """What is wrong with a PolicySpec as it stands in Git: field, message, remedy."""
+    """What is wrong with a PolicySpec as it stands in Git, apart from its expression: field, message, remedy."""
     if bool(spec.rule) == bool(spec.command):
         yield ("spec", "rule"), "a Policy has either a rule or a command", "Write one of the two"
-    if spec.rule:
-        try:
-            compiled(spec.rule)
-        except WrongExpressionError as error:
-            yield ("spec", "rule"), str(error), "Correct the expression; docs: reference/policies.md"
-    if _zone(spec.timezone) is None:
-        yield ("spec", "timezone"), "there is no such time zone", "Write a name of the IANA database, as Europe/Berlin"
 
 
-def _judged(policy: Policy, proposal: Proposal) -> Check:
-    problems: list[Problem] = []
-    for subject in subjects(policy, proposal):
-        problems += (_problem(policy, subject, said) for said in _said(policy, subject))
-        if len(problems) > COMPLAINTS_MAX:
-            break
-    return checked(policy, problems)
-
-
-def _said(policy: Policy, subject: Subject) -> Iterator[str]:
+def _said(policy: Policy, answer: Any) -> Iterator[str]:
     spec = policy.spec
-    try:
-        found = evaluate(spec.rule, subject.values)
-    except WrongExpressionError as error:
-        yield f"the rule could not be evaluated: {error}"
-        return
-    if isinstance(found, bool):
-        if not found:
+    if isinstance(answer, Unreadable):
+        yield f"the rule could not be evaluated: {answer.reason}"
+    elif isinstance(answer, bool):
+        if not answer:
             yield spec.message or spec.description or f"policy {policy.name} says no"
-    elif isinstance(found, str):
-        yield from filter(None, (found,))
-    elif isinstance(found, list) and all(isinstance(one, str) for one in found):
-        yield from filter(None, found)
+    elif isinstance(answer, str):
+        yield from filter(None, (answer,))
+    elif isinstance(answer, list) and all(isinstance(one, str) for one in answer):
+        yield from filter(None, answer)
     else:
         yield "the rule comes to neither true, false, a text nor a list of texts"
 
@@ -164,26 +174,19 @@ def _common(policy: Policy, proposal: Proposal) -> dict[str, Any]:
         },
         "author": {"name": change.author, "groups": list(proposal.groups)},
         "approvals": [{"who": who, "environment": environment} for who, environment in proposal.approvals],
-        "time": _time(proposal.now, policy.spec.timezone),
+        "time": _time(proposal, policy.spec.timezone),
     }
 
 
-def _time(now: datetime, zone: str) -> dict[str, Any]:
-    there = now.astimezone(_zone(zone))
+def _time(proposal: Proposal, zone: str) -> dict[str, Any]:
+    there = proposal.times.get(zone, proposal.now)
     return {
-        "now": now,
+        "now": proposal.now.isoformat(),
         "date": there.date().isoformat(),
         "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")[there.weekday()],
         "hour": there.hour,
         "minute": there.minute,
     }
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
 
 
 def _environment(proposal: Proposal, name: str) -> dict[str, Any]:

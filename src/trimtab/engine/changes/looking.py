@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from trimtab.core.decide.approvals import Asking, protection_of, requirements
 from trimtab.core.decide.owners import BYTES_MAX, PLACES, Ownership, parse
-from trimtab.core.decide.policy import Proposal, checked, judge, subjects
+from trimtab.core.decide.policy import Proposal
 from trimtab.core.lifecycle.change import Happening, Landed, Looked, Merged, Review
 from trimtab.core.model.change import (
     Candidate,
@@ -29,15 +32,14 @@ from trimtab.core.model.kind import Metadata
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.plan import Action, Plan
-from trimtab.core.model.policy import Policy
 from trimtab.core.model.protection import Approvals, Protection, ProtectionSpec
-from trimtab.ports.checker import Checkers
 from trimtab.ports.clock import Clock
 from trimtab.ports.git import Tree
 from trimtab.ports.hosting import Conflicts, History, Hosting
 from trimtab.ports.store import Store
 
 from .messages import merge_of
+from .policing import Policing
 from .previewing import Previewed, Previewer
 from .surroundings import Surroundings
 
@@ -61,13 +63,13 @@ class Looker:
         hosting: Hosting,
         previewer: Previewer,
         surroundings: Surroundings,
-        checkers: Checkers,
+        policing: Policing,
         store: Store,
         clock: Clock,
         reviews: Mapping[int, Review],
     ) -> None:
         self._hosting, self._previewer, self._surroundings = hosting, previewer, surroundings
-        self._checkers, self._store, self._clock, self._reviews = checkers, store, clock, reviews
+        self._policing, self._store, self._clock, self._reviews = policing, store, clock, reviews
         self.shown: dict[int, Shown] = {}
 
     async def look(self, review: Review) -> Happening:
@@ -140,15 +142,9 @@ class Looker:
             environments={**previewed.configuration.environments, **configuration.environments},
             applications={**previewed.configuration.applications, **configuration.applications},
             approvals=tuple((one.who, one.environment) for one in review.approvals),
+            times=_times(self._clock.now(), {policy.spec.timezone for policy in configuration.policies.values()}),
         )
-        policies = [policy for _, policy in sorted(configuration.policies.items())]
-        return [*judge(policies, proposal), *[await self._external(one, proposal) for one in policies if one.spec.command]]
-
-    async def _external(self, policy: Policy, proposal: Proposal) -> Check:
-        problems: list[Problem] = []
-        for subject in subjects(policy, proposal):
-            problems += await self._checkers.check(policy.spec.command, subject.values)
-        return checked(policy, problems)
+        return await self._policing.judge(configuration.policies.values(), proposal)
 
     def _requirements(
         self, change: Change, plans: tuple[EnvironmentPlan, ...], found: Previewed, target: Tree, paths: frozenset[str]
@@ -242,3 +238,12 @@ def _own(name: str, problems: tuple[Problem, ...]) -> Check:
         return Check(name, Verdict.PASSED)
     more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     return Check(name, Verdict.FAILED, f"{problems[0]}{more}", problems)
+
+
+def _times(now: datetime, zones: Iterable[str]) -> dict[str, datetime]:
+    """One that is not known is left out: its Policy was told so when it was read."""
+    found: dict[str, datetime] = {}
+    for zone in zones:
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            found[zone] = now.astimezone(ZoneInfo(zone))
+    return found

@@ -23,7 +23,6 @@ from trimtab.engine.looking import Hands
 from trimtab.engine.people import Directories
 from trimtab.engine.sources import Place
 from trimtab.engine.world import World
-from trimtab.ports.checker import Checkers
 from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Hosting
 from trimtab.ports.store import Loaded, Writes
@@ -31,6 +30,7 @@ from trimtab.ports.store import Loaded, Writes
 from .desk import Desk
 from .looking import Looker
 from .merging import Merger
+from .policing import Policing
 from .previewing import Previewer
 from .receiving import Gate
 from .surroundings import Surroundings
@@ -53,7 +53,7 @@ class Office:
         declarer: Declarer,
         hands: Hands,
         hosting: Hosting,
-        checkers: Checkers,
+        policing: Policing,
         journal: Journal,
         clock: Clock,
         loaded: Loaded,
@@ -69,7 +69,7 @@ class Office:
         self.surroundings = Surroundings(world, lambda: directories.of(world.configuration), {})
         previewer = Previewer(world, declarer, hands)
         reviews: dict[int, Review] = {review.change.number: review for review in loaded.reviews}
-        self.looker = Looker(hosting, previewer, self.surroundings, checkers, journal.store, clock, reviews)
+        self.looker = Looker(hosting, previewer, self.surroundings, policing, journal.store, clock, reviews)
         merger = Merger(hosting, self.surroundings, clock, world.installation)
         self.desk = Desk(
             journal, clock, look=self._look, merge=merger.merge, cleared=self._cleared, merged=self._merged, reviews=reviews
