@@ -167,7 +167,7 @@ def a_push(side: Side, number: int) -> Callable[[], object]:
     if not work.exists():
         git(side.base, "clone", "--quiet", side.url, str(work))
     change(work, 1000 + number)
-    return lambda: git(work, "push", "--quiet", "origin", "HEAD:main")
+    return lambda: git(work, "push", "--quiet", "origin", "HEAD:side")
 
 
 def a_fetch(side: Side, number: int) -> Callable[[], object]:
@@ -260,7 +260,7 @@ def told(sides: list[Side], times: int, push_mib: int, served: Served) -> int:
     for number in range(10):
         change(work, 9000 + number, kib=push_mib * 1024 // 10)
     with Watched(served.pid) as memory:
-        seconds = timed(lambda: git(work, "push", "--quiet", "origin", "HEAD:main"))
+        seconds = timed(lambda: git(work, "push", "--quiet", "origin", "HEAD:side"))
     missed += verdict(f"push of {push_mib} MiB", memory.most - memory.first, PUSH_MIB_MAX, f"MiB more ({seconds:.1f} s)")
     return 1 if missed else 0
 
