@@ -37,7 +37,9 @@ RATIO_MAX, CLONES_MIB_MAX, PUSH_MIB_MAX = 1.3, 150.0, 32.0
 
 
 def git(directory: Path, *arguments: str, stdin: bytes = b"") -> None:
-    subprocess.run(["git", *arguments], cwd=directory, env=ENVIRONMENT, input=stdin, capture_output=True, check=True)
+    done = subprocess.run(["git", *arguments], cwd=directory, env=ENVIRONMENT, input=stdin, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace')}")
 
 
 class Backend(BaseHTTPRequestHandler):
@@ -167,7 +169,7 @@ def a_push(side: Side, number: int) -> Callable[[], object]:
     if not work.exists():
         git(side.base, "clone", "--quiet", side.url, str(work))
     change(work, 1000 + number)
-    return lambda: git(work, "push", "--quiet", "origin", "HEAD:side")
+    return lambda: git(work, "push", "--quiet", "origin", f"HEAD:b{number}")
 
 
 def a_fetch(side: Side, number: int) -> Callable[[], object]:
@@ -260,7 +262,7 @@ def told(sides: list[Side], times: int, push_mib: int, served: Served) -> int:
     for number in range(10):
         change(work, 9000 + number, kib=push_mib * 1024 // 10)
     with Watched(served.pid) as memory:
-        seconds = timed(lambda: git(work, "push", "--quiet", "origin", "HEAD:side"))
+        seconds = timed(lambda: git(work, "push", "--quiet", "origin", "HEAD:large"))
     missed += verdict(f"push of {push_mib} MiB", memory.most - memory.first, PUSH_MIB_MAX, f"MiB more ({seconds:.1f} s)")
     return 1 if missed else 0
 
