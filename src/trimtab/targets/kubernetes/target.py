@@ -49,6 +49,8 @@ from .settings import KubernetesSettings
 from .taking import Managers, take
 
 REQUESTS_AT_ONCE_MAX = 16
+ABILITIES_SECONDS = 300.0
+"""How long it may take until a kind that somebody else has defined is seen by charts that ask for it."""
 GONE_SECONDS_MAX = 5.0
 GONE_LOOK_SECONDS = 0.02
 SERVED_SECONDS_MAX = 5.0
@@ -103,6 +105,7 @@ class KubernetesTarget:
         self._woken: dict[Key, None] = {}
         self._some = asyncio.Event()
         self._version: str | None = None
+        self._asked = 0.0
 
     def under(self, mandate: Mandate) -> KubernetesTarget:
         """The same Environment for whoever acts under ``mandate``. What one account has been told is not told to another."""
@@ -218,8 +221,11 @@ class KubernetesTarget:
 
     async def capabilities(self) -> tuple[str, ...]:
         """``version=v1.36.3``, and ``api=GROUP/VERSION`` and ``api=GROUP/VERSION/KIND`` for all that is served."""
-        if self._version is None:
-            self._version = (await self.cluster.client.version()).git_version
+        now = self._clock.monotonic()
+        if self._version is None or now - self._asked > ABILITIES_SECONDS:
+            # Others install definitions too, and servers are upgraded.
+            await self.cluster.client.discovery.refresh()
+            self._version, self._asked = (await self.cluster.client.version()).git_version, now
         versions = await self.cluster.api_versions()
         return tuple(sorted({f"version={self._version}", *(f"api={each}" for each in versions)}))
 
