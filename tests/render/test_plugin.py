@@ -196,13 +196,13 @@ async def test_links_are_not_followed(render: Renders) -> None:
 
 
 def test_bounds_are_kept_by_the_kernel(tmp_path: Path) -> None:
-    """Memory, sizes of files and open files, for whatever runs within them."""
+    """Memory, sizes of files, open files and processes, for whatever runs within them."""
     text = """import json, resource
-print(json.dumps([resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU)]))
+print(json.dumps([resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU, resource.RLIMIT_NPROC)]))
 """
-    bounds = confined.Bounds(memory_bytes=1 << 30, cpu_seconds=7, file_bytes=1 << 20, open_files=99)
+    bounds = confined.Bounds(memory_bytes=1 << 30, cpu_seconds=7, file_bytes=1 << 20, open_files=99, processes=77)
     done = subprocess.run(confined.command(bounds, list(script(tmp_path, text))), capture_output=True, check=True)
-    assert json.loads(done.stdout) == [1 << 30, 4 << 30, 1 << 20, 99, 7]
+    assert json.loads(done.stdout) == [1 << 30, 4 << 30, 1 << 20, 99, 7, 77]
 
 
 def test_exit_codes_and_signals_are_those_of_the_command(tmp_path: Path) -> None:

@@ -27,12 +27,14 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 class Bounds(NamedTuple):
-    """0 is no limit. ``isolation``: `required` (no network, or nothing runs), `wanted` (where the kernel permits it), `none`."""
+    """0 is no limit. ``processes`` holds within a user namespace of our own, where nobody else's are counted (and, as the kernel has it,
+    not for root). ``isolation``: `required` (no network, or nothing runs), `wanted` (where the kernel permits it), `none`."""
 
     memory_bytes: int = 0
     cpu_seconds: int = 0
     file_bytes: int = 0
     open_files: int = 0
+    processes: int = 0
     isolation: str = "wanted"
 
 
@@ -50,14 +52,14 @@ def confine(bounds: Bounds, *, processes: bool = False) -> None:
     namespace of their own. Raises CannotConfine when isolation is required and cannot be had.
     """
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if bounds.isolation != "none":
-        _isolate(bounds.isolation == "required", _CLONE_NEWPID if processes else 0)
+    alone = bounds.isolation != "none" and _isolate(bounds.isolation == "required", _CLONE_NEWPID if processes else 0)
     for kind, most in (
         (resource.RLIMIT_DATA, bounds.memory_bytes),
         (resource.RLIMIT_AS, bounds.memory_bytes * RESERVED_FACTOR),
         (resource.RLIMIT_CPU, bounds.cpu_seconds),
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_NOFILE, bounds.open_files),
+        (resource.RLIMIT_NPROC, bounds.processes if alone else 0),
     ):
         if most:
             hard = resource.getrlimit(kind)[1]
@@ -65,17 +67,19 @@ def confine(bounds: Bounds, *, processes: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _isolate(required: bool, more: int) -> None:
+def _isolate(required: bool, more: int) -> bool:
+    """True when we are in namespaces of our own."""
     user, group = os.getuid(), os.getgid()
     try:
         _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC | more)
     except OSError as error:
         if required:
             raise CannotConfine(error.strerror or str(error)) from error
-        return
+        return False
     # In the new namespace we are who we were: files keep their owners.
     for file, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path("/proc/self", file).write_text(text)
+    return True
 
 
 def _call(name: str, *arguments: Any) -> None:

@@ -35,6 +35,7 @@ from .printed import Printed, read
 
 PREFIX: Final = "PARAMETER_"
 OPEN_FILES_MAX: Final = 1024
+PROCESSES_MAX: Final = 256
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _UNCONFINED: Final = "Declare it with --plugin-network if it may use the network, or permit user namespaces on this machine"
 
@@ -109,6 +110,7 @@ class Plugins:
             cpu_seconds=int(limits.tool_seconds) + 1,
             file_bytes=limits.source_bytes,
             open_files=OPEN_FILES_MAX,
+            processes=PROCESSES_MAX,
             isolation="none" if network else "required",
         )
         try:
