@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.core.model.errors import UserError
 from trimtab.ports.renderer import Rendered, RenderRequest
-from trimtab.render.renderer import TreeRenderer
+from trimtab.render.renderer import TreeRenderer, detected
 from trimtab.testing.trees import Link, MemoryTree, Node, Submodule
 
 WEB = "apiVersion: host.trimtab.dev/v1\nkind: Process\nmetadata: {name: web}\nspec: {command: x, tree: /shared}\n"
@@ -115,3 +115,28 @@ async def test_discover(tmp_path: Path, files: dict[str, Node], found: list[str]
     reads = tree.reads
     assert await renderer.discover(tree) == found
     assert tree.reads == reads or found == [""] or not found
+
+
+@pytest.mark.parametrize(
+    ("files", "renderer"),
+    [
+        ({"a/Chart.yaml": "", "a/kustomization.yaml": "", "a/main.jsonnet": ""}, "helm"),
+        ({"a/kustomization.yaml": "", "a/main.jsonnet": ""}, "kustomize"),
+        ({"a/main.jsonnet": "", "a/web.yaml": ""}, "jsonnet"),
+        ({"a/web.yaml": "", "a/deep/Chart.yaml": ""}, "plain"),
+    ],
+)
+def test_how_a_directory_is_rendered_is_seen_from_its_files(files: dict[str, str], renderer: str) -> None:
+    """Right in it: what lies deeper says nothing."""
+    assert detected(RenderRequest("web", "host", "a"), MemoryTree(files), "a") == renderer
+
+
+async def test_charts_and_jsonnet_are_found_without_configuration(tmp_path: Path) -> None:
+    """Each top folder that any renderer knows by its file is an Application."""
+    tree = MemoryTree({"shop/Chart.yaml": "name: shop", "web/main.jsonnet": "[]", "docs/README.md": "", "charts.lock": ""})
+    assert await TreeRenderer(tmp_path).discover(tree) == ["shop", "web"]
+
+
+async def test_a_renderer_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no renderer cue here"):
+        await TreeRenderer(tmp_path).render(RenderRequest("web", "host", "a", "cue"), MemoryTree({"a/web.yaml": ""}))
