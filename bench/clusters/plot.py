@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 330, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 18, 46, 40
+LEFT, RIGHT, TOP, BOTTOM = 48, 30, 46, 40
 COLUMNS = 3
 INK, FAINT = "#24292f", "#d0d7de"
 COLOURS = ("#0969da", "#8c959f", "#bc4c00")
@@ -22,8 +22,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
+    """The axis goes to ``least`` at least, so that what is nearly nothing looks like it."""
+
     title: str
     lines: Sequence[Line]
+    least: float = 0.0
 
 
 def svg(title: str, sizes: Sequence[int], panels: Sequence[Panel]) -> str:
@@ -42,7 +45,7 @@ def svg(title: str, sizes: Sequence[int], panels: Sequence[Panel]) -> str:
 
 
 def _panel(panel: Panel, sizes: Sequence[int]) -> Iterator[str]:
-    top = nice(max(max(line.values) for line in panel.lines))
+    top = nice(max(panel.least, *(value for line in panel.lines for value in line.values)))
     most = max(sizes)
 
     def x(size: float) -> float:

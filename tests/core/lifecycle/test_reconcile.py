@@ -238,6 +238,17 @@ def test_who_fights_us_is_not_fought_for_ever() -> None:
     assert isinstance(tell(state, looked(plan(create()))).act, Rest)
 
 
+def test_a_fight_is_not_forgotten_when_a_round_of_it_is_won() -> None:
+    """The other one may let us be in peace for a moment each time; the next heal waits all the same."""
+    state = settled()
+    for _ in range(HEALS_MAX + 1):
+        state = tell(state, looked(plan(create())), Took((create(),), (Applied(WEB.ref),)), looked()).state
+    waits = tell(state, looked(plan(create()))).act
+    assert waits == Rest(NOW + timedelta(seconds=1))
+    later = tell(state, looked(plan(create())), now=NOW + timedelta(seconds=2))
+    assert isinstance(later.act, Take)
+
+
 # --- failure ----------------------------------------------------------------------------------------------------------------
 
 

@@ -122,5 +122,14 @@ def test_what_is_like_no_other() -> None:
     assert like({"apiVersion": "example.org/v1", "kind": "Deployment", "metadata": {"name": "a"}}) is None
 
 
+def test_annotations_are_text_unless_the_server_reads_them() -> None:
+    def noted(key: str, value: str) -> bytes | None:
+        return like(changed("metadata/annotations", {key: value}))
+
+    assert noted("example.org/why", "one thing") == noted("example.org/why", "another thing")
+    assert noted("ingress.kubernetes.io/x", "one thing") != noted("ingress.kubernetes.io/x", "another thing")
+    assert noted("container.apparmor.security.beta.kubernetes.io/main", "runtime/default") is None
+
+
 def test_another_namespace_is_another_question() -> None:
     assert like(deployment(), "a") != like(deployment(), "b")

@@ -326,7 +326,10 @@ def _settle(draft: Draft, looked: Looked) -> Decision:
     if draft.current.phase != Phase.HEALTHY:
         draft.mark(Phase.HEALTHY, "", health)
         draft.tell("deployment.healthy", "everything is applied and healthy")
-    draft.change(deployed=True, settled=True, touched=(), attempt=0, retry_at=None, approved=frozenset(), held="", announced=True)
+    # Who fights us has lost this round, not the fight: what comes next still waits.
+    retry_at = draft.state.retry_at if draft.state.heals > HEALS_MAX else None
+    draft.change(deployed=True, settled=True, touched=(), attempt=0, retry_at=retry_at)
+    draft.change(approved=frozenset(), held="", announced=True)
     return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS)))
 
 

@@ -45,6 +45,9 @@ _UNIQUE = frozenset(
 _NAMES = frozenset({"claimName", "host", "name", "secretName", "serviceAccount", "serviceAccountName", "serviceName"})
 _NAMES_IN = frozenset({"labels", "matchLabels", "selector"})
 _TEXTS_IN = frozenset({"annotations", "args", "command"})
+_READ_BY_SERVER = "kubernetes.io/"
+"""In the key of an annotation that may mean something to the server."""
+_ABOUT_CONTAINERS = ("container.", "seccomp.")
 _SERVER = frozenset({"status"})
 _NAME = re.compile(r"[a-z](?:-?[a-z0-9])*")
 _DOMAIN = re.compile(r"[a-z](?:[-.]?[a-z0-9])*")
@@ -87,9 +90,12 @@ class _Names:
         return self._word(value, field, within) if isinstance(value, str) else value
 
     def _word(self, word: str, field: str, within: str) -> Any:
-        if (within in _TEXTS_IN or field in _TEXTS_IN or (within, field) == ("env", "value")) and len(
-            word
-        ) <= TEXT_BYTES_MAX // 4:
+        if within == "annotations" and _READ_BY_SERVER in field:
+            if field.startswith(_ABOUT_CONTAINERS):
+                raise _UnlikeError
+            return word
+        text = within in _TEXTS_IN or field in _TEXTS_IN or (within, field) == ("env", "value")
+        if text and len(word) <= TEXT_BYTES_MAX // 4:
             return {"text": bool(word)}
         if field == "image" and len(word) <= NAME_LENGTHS[-1] * 4 and _IMAGE.fullmatch(word):
             return {"image": True}
