@@ -18,6 +18,8 @@ NOT_TYPED = {
     "install.md": "needs a package registry",
     "run-as-a-service.md": "needs systemd",
     "kubeconfig-in-a-secret.md": "needs two clusters; tests/kubernetes/test_lent.py holds it true",
+    "generate-applications.md": "has no commands; tests/engine/test_generating.py and tests/cli/test_offline.py hold it true",
+    "many-clusters.md": "needs two clusters; tests/kubernetes/test_fleet.py holds it true",
     "least-privilege.md": "needs accounts on a cluster; tests/kubernetes/test_confined.py and test_projects.py hold it true",
     "private-repositories.md": "needs a machine with ssh; test_private.py and tests/git hold it true",
 }
