@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.e2e.console import ROOT, Page, opened
 from tests.kubernetes.cluster import Cluster
 
-NAMESPACES = ("greeter-staging", "greeter-production", "shop", "hooked-shop")
+NAMESPACES = ("greeter-staging", "greeter-production", "shop", "hooked-shop", "greeter", "clock")
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def clean(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for name in NAMESPACES:
         cluster.api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def clean_too(second_cluster: Cluster) -> Iterator[None]:
+    """The same for the other cluster."""
+    yield
+    for name in NAMESPACES:
+        second_cluster.api.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 @contextmanager
@@ -49,6 +58,24 @@ def test_the_example_does_what_its_page_says(cluster: Cluster, clean: None) -> N
 
 def test_the_example_of_hooks_does_what_its_page_says(cluster: Cluster, clean: None) -> None:
     with on_a_cluster(ROOT / "examples/08-hooks-and-waves/README.md", cluster, kubectl=None) as page:
+        page.type_in()
+
+
+def test_the_example_of_two_clusters_does_what_its_page_says(
+    cluster: Cluster, second_cluster: Cluster, clean: None, clean_too: None
+) -> None:
+    """Two contexts of one kubeconfig."""
+    with on_a_cluster(ROOT / "examples/09-two-clusters/README.md", cluster, kubectl=None) as page:
+        both = {
+            "east": yaml.safe_load(cluster.kubeconfig.read_text()),
+            "west": yaml.safe_load(second_cluster.kubeconfig.read_text()),
+        }
+        joined = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
+        for name, one in both.items():
+            joined["clusters"].append({**one["clusters"][0], "name": name})  # type: ignore[attr-defined]
+            joined["users"].append({**one["users"][0], "name": name})  # type: ignore[attr-defined]
+            joined["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})  # type: ignore[attr-defined]
+        (page.home / ".kube" / "config").write_text(yaml.safe_dump(joined))
         page.type_in()
 
 

@@ -358,7 +358,14 @@ class World:
         if not self.configuration.complete:
             reasons.append("some of the configuration in Git cannot be read")
         doubtful = self.configuration.doubtful
-        reasons += [f"{document} is wrong in Git" for document in doubtful if document.startswith("Application/")]
+        # Of what a Generator in doubt has made, that one reason speaks for all.
+        spoken_for = {
+            f"Application/{name}"
+            for name, one in self.configuration.generated.items()
+            if f"Generator/{one.generator}" in doubtful
+        }
+        written = [document for document in doubtful if document.startswith("Application/") and document not in spoken_for]
+        reasons += [f"{document} is wrong in Git" for document in written]
         reasons += [f"{document} may not make all that it should" for document in doubtful if document.startswith("Generator/")]
         if environment != DEFAULT_ENVIRONMENT and environment not in self.configuration.environments:
             reasons.append(f"environment {environment} is no longer declared")
