@@ -174,14 +174,14 @@ def failed_render_is_empty() -> AbstractContextManager[Any]:
 
 @defect("A document that cannot be read is taken for one that is gone.")
 def broken_document_is_gone() -> AbstractContextManager[Any]:
-    right = configuration.read
+    right = configuration.configured
 
-    def wrong(*arguments: Any) -> Any:
-        found = right(*arguments)
+    def wrong(*arguments: Any, **named: Any) -> Any:
+        found = right(*arguments, **named)
         kept = {name: one for name, one in found.applications.items() if f"Application/{name}" not in found.doubtful}
         return msgspec.structs.replace(found, applications=kept, doubtful=(), complete=True)
 
-    return patch.object(declaring, "read", wrong)
+    return patch.object(declaring, "configured", wrong)
 
 
 @defect("It is not doubted that Git lets an object go, although some of Git could not be read.")
