@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from trimtab.core.model.config import Application, ApplicationSpec, Helm, HelmOverlay, Metadata, Placement, Source
+from trimtab.core.model.config import Application, ApplicationSpec, Environment, Helm, HelmOverlay, Metadata, Placement, Source
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Key
 from trimtab.engine.commands import Commands
@@ -169,3 +169,35 @@ def _renders(engine: object) -> int:
     renderer = engine.parts.renderer  # type: ignore[attr-defined]
     assert isinstance(renderer, FakeRenderer)
     return renderer.renders
+
+
+def test_after_a_restart_what_runs_is_known_as_it_was() -> None:
+    """Also when another source has gone on meanwhile and its new content has to wait: what somebody deletes is put back."""
+    application = Application(
+        Metadata("shop"),
+        ApplicationSpec(sources=TWO.spec.sources, environments=[Placement("staging"), Placement("host", after=["staging"])]),
+    )
+    helper = manifest("File", "helper")
+
+    async def story(stage: Stage) -> None:
+        lib = stage.remotes.get("lib.git")
+        lib.commit(files("lib", helper), whole=True)
+        stage.commit(Environment(Metadata("staging")), application, shop=[manifest("File", "web")])
+        _, task = stage.start()
+        await asyncio.sleep(60)
+        assert set(stage.there()) == {"web", "helper"}
+        lib.commit(files("lib", manifest("File", "helper", never="ready")), whole=True)
+        await asyncio.sleep(120)
+        await stage.stop(task)
+        _, task = stage.start()
+        await asyncio.sleep(60)
+        before = stage.there()
+        stage.targets.get("host").delete(helper.identity)
+        await asyncio.sleep(60)
+        after = stage.there()
+        assert set(after) == {"web", "helper"}
+        assert after["helper"] != before["helper"], "it was deleted and made anew"
+        assert "never" not in str(stage.targets.get("host").objects.there[helper.identity].body)
+        await stage.stop(task)
+
+    on_stage(story)

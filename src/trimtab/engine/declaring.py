@@ -35,6 +35,7 @@ from trimtab.ports.judge import Judge
 from trimtab.ports.renderer import Rendered, Renderer
 from trimtab.ports.store import Writes
 
+from .companions import Companions
 from .following import Follower, Moved
 from .generating import Generating
 from .journal import Journal
@@ -98,6 +99,7 @@ class Declarer:
         self._told_problems: tuple[str, ...] = ()
         self.posted = 0
         self.follower: Follower | None = None
+        self.companions = Companions(journal)
 
     @property
     def home(self) -> tuple[str, str]:
@@ -427,7 +429,9 @@ class Declarer:
                     assert one.revision is not None, "none is missing"
                     self._expect(part.repository, one.revision)
                 await self._restore(key, wish, head)
-                content = await self._content(key, wish, head.revision)
+                now = tuple(str(one.revision) for one in heads[1:])
+                content = await self._content(key, wish, head.revision, now)
+                await self.companions.keep(key, content.digest, now, self._used(key))
             except TrimtabError as error:
                 return self._unrenderable(key, wish, head.revision, sequence, error)
         self._again.pop(key, None)
@@ -479,18 +483,30 @@ class Declarer:
         """
         state = self._world.states.get(key)
         current = state.current if state is not None else None
-        if current is None or current.digest in self._world.contents[key] or current.revision == head.revision:
+        if current is None or current.digest in self._world.contents[key]:
+            return
+        others = tuple(str(self._world.heads[part.place].revision) for part in wish.parts[1:])
+        before = self.companions.of(key, current.digest)
+        then = before if len(before) == len(others) else others
+        if (current.revision, then) == (head.revision, others):
             return
         try:
-            content = GONE if current.digest == GONE.digest else await self._content(key, wish, current.revision)
+            content = GONE if current.digest == GONE.digest else await self._content(key, wish, current.revision, then)
         except UserError as error:
             log.warning("render %s at %s, which runs: %s", key, current.revision[:12], error)
             return
         self._world.restore(key, content)
 
-    async def _content(self, key: Key, wish: Wish, revision: str) -> Content:
-        """The first source at ``revision``, the others at their heads."""
-        trees = [self._repositories.tree(wish.first.repository, Revision(revision)), *self._others(wish)]
+    def _used(self, key: Key) -> set[str]:
+        """The digests of what runs and of what waits to."""
+        state = self._world.states.get(key)
+        slots = (state.current, state.pending) if state is not None else ()
+        return {slot.digest for slot in slots if slot is not None}
+
+    async def _content(self, key: Key, wish: Wish, revision: str, others: tuple[str, ...]) -> Content:
+        """The first source at ``revision``, the others at theirs."""
+        at = zip(wish.parts, (revision, *others), strict=True)
+        trees = [self._repositories.tree(part.repository, Revision(each)) for part, each in at]
         if self._emptied(key, wish, trees[0]):
             self._reads(key, _declared_paths(wish), keep=True)
             return GONE
@@ -511,12 +527,6 @@ class Declarer:
         if problems:
             raise UserError(f"render {key}: {problems[0]}", problems=problems)
         return _content_of(parts, manifests)
-
-    def _others(self, wish: Wish) -> Iterator[Tree]:
-        for part in wish.parts[1:]:
-            revision = self._world.heads[part.place].revision
-            assert revision is not None, "every head is there before anything is rendered"
-            yield self._repositories.tree(part.repository, revision)
 
     async def _render_part(self, key: Key, part: Part, tree: Tree, named: dict[str, Tree]) -> Rendered:
         if not part.is_rendered:

@@ -226,6 +226,7 @@ class Session:
         )
         self.declarer.follower = self.follower
         self.follower.restore(loaded.documents)
+        self.declarer.companions.restore(loaded.documents)
         self.directories = Directories()
         self.office = self._office(loaded)
         self._watching: dict[str, asyncio.Task[None]] = {}
