@@ -480,3 +480,71 @@ def test_a_push_whose_server_dies_before_the_change_is_recorded_is_made_good(mov
         assert list(shop.office.desk.reviews) == ([1] if moved else [])
 
     tell(story)
+
+
+def blog(number: int) -> Document:
+    return app(f"blog-{number}", "staging")
+
+
+async def three_ready(shop: Shop, contents: Sequence[dict[str, list[Manifest]]]) -> None:
+    """Changes 1 to 3 are looked at and lack nothing but a wish; the merge of change 4 holds the branch meanwhile."""
+    main = (await shop.stage.hosting.refs("shop"))["refs/heads/main"]
+    for number, content in enumerate(contents, start=1):
+        files = shop.stage.files(*shop.documents, **{"shop": [WEB, DB], **content})
+        revision = shop.stage.hosting.write("shop", files, main, message=f"Number {number}")
+        await shop.stage.hosting.push("shop", {f"refs/heads/n{number}": revision}, shop.office.gate, who=ADA, options=("change",))
+        assert missing(shop.review(number)) == ()
+    gate, pass_on = asyncio.Event(), shop.stage.faults.point
+
+    async def slowly(name: str, detail: str = "") -> None:
+        if name == "hosting.update_refs:before" and not gate.is_set():
+            await gate.wait()
+        await pass_on(name, detail)
+
+    shop.stage.faults.point = slowly  # type: ignore[method-assign]
+    for number in range(1, len(contents) + 1):
+        await shop.office.desk.ask(number, MergeAsked("ada"))
+        await asyncio.sleep(2)
+    gate.set()
+    await asyncio.sleep(60)
+
+
+BLOGS = [blog(1), blog(2), blog(3)]
+
+
+def one(name: str, **spec: Any) -> list[Manifest]:
+    return [manifest("Process", name, **spec)]
+
+
+def test_changes_that_wait_are_merged_together_when_they_hold_together() -> None:
+    async def story(shop: Shop) -> None:
+        contents = [{f"blog-{number}": one(f"b{number}", replicas=1)} for number in (1, 2, 3)]
+        await three_ready(shop, contents)
+        assert [shop.review(number).change.stage for number in (1, 2, 3)] == [ChangeStage.MERGED] * 3
+        main = (await shop.stage.hosting.refs("shop"))["refs/heads/main"]
+        log = await shop.stage.hosting.history("shop").log(main)
+        assert [commit.subject for commit in log if commit.subject.startswith("Merge change")] == [
+            "Merge change 3: Number 3",
+            "Merge change 2: Number 2",
+            "Merge change 1: Number 1",
+        ]
+        await asyncio.sleep(60)
+        assert {"b1", "b2", "b3"} <= shop.stage.there("staging").keys()
+
+    tell(story, *BLOGS)
+
+
+def test_of_changes_that_do_not_hold_together_the_culprit_is_left() -> None:
+    """Two Applications want the same object: each is fine by itself, both are not."""
+
+    async def story(shop: Shop) -> None:
+        contents = [
+            {"blog-1": one("b1", replicas=1)},
+            {"blog-2": one("same", replicas=1)},
+            {"blog-3": one("same", replicas=2)},
+        ]
+        await three_ready(shop, contents)
+        assert [shop.review(number).change.stage for number in (1, 2, 3)] == ["merged", "merged", "open"]
+        assert any("application blog-2 declares it too" in reason for reason in missing(shop.review(3)))
+
+    tell(story, *BLOGS)

@@ -287,7 +287,8 @@ class Session:
         again = await self.declarer.moved(moves)
         self.workers.open()
         if self.office is not None:
-            await self.office.moved(rules=any((move.repository, move.expression) == self.declarer.home for move in moves))
+            rules = any((move.repository, move.expression) == self.declarer.home for move in moves)
+            await self.office.moved(moves, rules=rules)
         for environment in sorted(
             {key.environment for key in self.world.states} | {key.environment for key, _, _ in self.world.declared()}
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -72,11 +72,12 @@ class Looker:
         self._policing, self._store, self._clock, self._reviews = policing, store, clock, reviews
         self.shown: dict[int, Shown] = {}
 
-    async def look(self, review: Review) -> Happening:
-        """Raises UserError for a target or a head that is gone, TransientError when something does not answer."""
+    async def look(self, review: Review, base: str) -> Happening:
+        """``base`` is where the target branch is, as far as the engine has read it ("" = it is not there). Raises UserError for a target or
+        a head that is gone, TransientError when something does not answer.
+        """
         change = review.change
         history = self._hosting.history(change.repository)
-        base = (await self._hosting.refs(change.repository)).get(f"refs/heads/{change.target}", "")
         if not base:
             raise UserError(
                 f"look at change {change.number}: {change.target} is not there", remedy="Push that branch, or close it"
@@ -93,6 +94,31 @@ class Looker:
             self.shown[change.number] = Shown(candidate, {}, {}, ())
             return Looked(candidate, blockers=await self._stacked(change, history))
         return await self._looked(review, Candidate(Revision(base), change.head, merged.tree), history)
+
+    async def combination(self, reviews: Sequence[Review], base: Revision, tree: str) -> tuple[str, ...]:
+        """What is wrong with several Changes together, whose files come to ``tree`` on ``base``; nothing when they hold.
+
+        Plans must be those that were looked at one by one: what one of them alters must not be what another one was approved for.
+        """
+        change = reviews[0].change
+        history = self._hosting.history(change.repository)
+        paths = await history.changed_paths(base, tree)
+        places = self._surroundings.places_of(change)
+        if not places:
+            return ()
+        found = await self._previewer.preview(places, history.tree(tree), paths)
+        wrong = [str(problem) for name in OWN_CHECKS for problem in found.problems.get(name, ())]
+        together = {(plan.environment, one.application): one for plan in self._plans(found) for one in plan.planned}
+        apart = [(plan.environment, one) for review in reviews for plan in review.plans for one in plan.planned]
+        if len(together) != len(apart) or any(together.get((name, one.application)) != one for name, one in apart):
+            wrong.append("together they come to other plans than one by one")
+        for review in reviews:
+            checks = await self._policies(review, found, paths or frozenset(), whole=False)
+            wrong += [f"{check.name}: {check.message}" for check in checks if check.verdict == Verdict.FAILED]
+        return tuple(wrong)
+
+    def _plans(self, found: Previewed) -> tuple[EnvironmentPlan, ...]:
+        return environment_plans(found, self._surroundings.configuration)
 
     async def _ended(self, review: Review, history: History, base: str) -> Happening | None:
         """What the target branch says itself: a merge of ours carries the number of its Change."""
@@ -122,7 +148,7 @@ class Looker:
         self.shown[change.number] = Shown(
             candidate, found.plans, found.unseen, tuple(sorted(paths)) if paths is not None else None
         )
-        plans = environment_plans(found, self._surroundings.configuration)
+        plans = self._plans(found)
         checks = [_own(name, found.problems.get(name, ())) for name in OWN_CHECKS] if previewed is not None else []
         checks += await self._policies(review, found, paths or frozenset())
         blockers = [] if paths is not None else ["it changes too many files to tell whose they are; split it"]
@@ -130,8 +156,11 @@ class Looker:
         needs = self._requirements(change, plans, found, history.tree(candidate.base), paths or frozenset())
         return Looked(candidate, plans, tuple(checks), needs, tuple(blockers))
 
-    async def _policies(self, review: Review, previewed: Previewed, paths: frozenset[str]) -> list[Check]:
-        """The rules that hold are those of the target: what the Change says of rules counts once it is merged."""
+    async def _policies(self, review: Review, previewed: Previewed, paths: frozenset[str], *, whole: bool = True) -> list[Check]:
+        """The rules that hold are those of the target: what the Change says of rules counts once it is merged.
+
+        ``whole`` False leaves out those about the Change as such, where ``previewed`` is of several.
+        """
         change, configuration = review.change, self._surroundings.configuration
         proposal = Proposal(
             change=change,
@@ -144,7 +173,8 @@ class Looker:
             approvals=tuple((one.who, one.environment) for one in review.approvals),
             times=_times(self._clock.now(), {policy.spec.timezone for policy in configuration.policies.values()}),
         )
-        return await self._policing.judge(configuration.policies.values(), proposal)
+        policies = [policy for policy in configuration.policies.values() if whole or policy.spec.each != "change"]
+        return await self._policing.judge(policies, proposal)
 
     def _requirements(
         self, change: Change, plans: tuple[EnvironmentPlan, ...], found: Previewed, target: Tree, paths: frozenset[str]

@@ -6,7 +6,11 @@ between the two has merged nothing; whoever crashes after finds the commit on th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
+from trimtab.core.model.errors import UserError
+from trimtab.core.model.names import Revision
 from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Conflicts, Hosting, Person, RefUpdate, Way
 
@@ -14,6 +18,14 @@ from .messages import address, full_name, merge_message
 from .surroundings import Surroundings
 
 COMMITTER = "Trimtab"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A merge that no ref names yet."""
+
+    revision: Revision
+    tree: str
 
 
 class Merger:
@@ -25,26 +37,34 @@ class Merger:
     async def merge(self, review: Review, act: Merge) -> Happening:
         """Raises TransientError when the repository cannot be written."""
         change, candidate = review.change, act.candidate
-        way, author = self.way_of(review), change.author
-        people = self._surroundings.people
-        now = self._clock.now()
-        made = await self._hosting.combine(
-            change.repository,
-            way,
-            onto=candidate.base,
-            change=candidate.head,
-            message=merge_message(change, way, act.clears, act.approvals, people),
-            committer=Person(COMMITTER, f"trimtab@{self._installation[:12]}", now),
-            author=Person(full_name(author, people), address(author, people), now),
-        )
-        if isinstance(made, Conflicts):
-            return NotMerged(f"{way}: {made.conflicts[0].path} conflicts with {change.target}", moved=False)
+        made = await self.make(review, act, onto=candidate.base)
+        if not isinstance(made, Made):
+            return made
         if made.tree != candidate.tree:
-            return NotMerged(f"a {way} would come to other files than those that were looked at; merge it another way")
-        moved = await self._hosting.update_refs(
-            change.repository, [RefUpdate(f"refs/heads/{change.target}", candidate.base, made.revision)]
-        )
+            return NotMerged(f"a {self.way_of(review)} comes to other files than those that were looked at; merge it another way")
+        update = RefUpdate(f"refs/heads/{change.target}", candidate.base, made.revision)
+        moved = await self._hosting.update_refs(change.repository, [update])
         return Merged(made.revision) if moved else NotMerged(f"{change.target} has moved", moved=True)
+
+    async def make(self, review: Review, act: Merge, *, onto: Revision) -> Made | NotMerged:
+        """The commit that brings a Change to ``onto``; no ref names it yet."""
+        change, author = review.change, review.change.author
+        way, people, now = self.way_of(review), self._surroundings.people, self._clock.now()
+        try:
+            made = await self._hosting.combine(
+                change.repository,
+                way,
+                onto=onto,
+                change=act.candidate.head,
+                message=merge_message(change, way, act.clears, act.approvals, people),
+                committer=Person(COMMITTER, f"trimtab@{self._installation[:12]}", now),
+                author=Person(full_name(author, people), address(author, people), now),
+            )
+        except UserError as error:
+            return NotMerged(str(error))
+        if isinstance(made, Conflicts):
+            return NotMerged(f"{way}: {made.conflicts[0].path} conflicts with {change.target}")
+        return Made(made.revision, made.tree)
 
     def way_of(self, review: Review) -> Way:
         """The first of the ways that the branch allows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ from trimtab.core.model.errors import TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
 from trimtab.engine.declaring import Declarer
+from trimtab.engine.following import Moved
 from trimtab.engine.journal import Journal
 from trimtab.engine.looking import Hands
 from trimtab.engine.people import Directories
@@ -32,6 +33,7 @@ from .looking import Looker
 from .merging import Merger
 from .policing import Policing
 from .previewing import Previewer
+from .queue import Queue
 from .receiving import Gate
 from .surroundings import Surroundings
 
@@ -71,8 +73,9 @@ class Office:
         reviews: dict[int, Review] = {review.change.number: review for review in loaded.reviews}
         self.looker = Looker(hosting, previewer, self.surroundings, policing, journal.store, clock, reviews)
         merger = Merger(hosting, self.surroundings, clock, world.installation)
+        self.queue = Queue(hosting, merger, self.looker)
         self.desk = Desk(
-            journal, clock, look=self._look, merge=merger.merge, cleared=self._cleared, merged=self._merged, reviews=reviews
+            journal, clock, look=self._look, merge=self.queue.merge, cleared=self._cleared, merged=self._merged, reviews=reviews
         )
         self.gate = Gate(
             hosting, self.desk, self.surroundings, journal, clock, number=loaded.change, link=link, emergency=self._emergency
@@ -91,14 +94,16 @@ class Office:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def stop(self) -> None:
+        await self.queue.stop()
         await self.desk.stop()
 
-    async def moved(self, *, rules: bool) -> None:
-        """The engine has read what its heads hold now; ``rules``: what Changes are judged by may be other than before."""
+    async def moved(self, moves: Iterable[Moved], *, rules: bool) -> None:
+        """The engine has read what ``moves`` brought; ``rules``: what Changes are judged by may be other than before."""
         for repository in await self.hosting.list():
             self.surroundings.branches[repository.name] = repository.default_branch
         async with self._moved:
-            self._read = {place: head.revision for place, head in self.world.heads.items() if head.revision is not None}
+            # Not the heads: they may have gone on while these moves were read.
+            self._read.update({(move.repository, move.expression): move.new for move in moves})
             self._moved.notify_all()
         if not self._opened:
             self._opened = True
@@ -111,11 +116,12 @@ class Office:
         self.desk.world_moved(key)
 
     async def _look(self, review: Review) -> Happening:
-        await self._caught_up(review)
-        return await self.looker.look(review)
+        return await self.looker.look(review, await self._caught_up(review))
 
-    async def _caught_up(self, review: Review) -> None:
-        """Raises TransientError when the engine does not get to where the target branch is."""
+    async def _caught_up(self, review: Review) -> str:
+        """Where the target branch is, once the engine has read what it holds there. It may have gone on since: then a merge of what is
+        looked at now fails, and it is looked at again. Raises TransientError when the engine does not get there.
+        """
         change = review.change
         base = (await self.hosting.refs(change.repository)).get(f"refs/heads/{change.target}", "")
 
@@ -133,6 +139,7 @@ class Office:
                 waiting.cancel()
                 timer.cancel()
                 await asyncio.gather(waiting, timer, return_exceptions=True)
+        return base
 
     async def _watch(self) -> None:
         """A ref that moved by whatever way: what is open for that repository is looked at."""
