@@ -60,22 +60,39 @@ def _jsonnet(asked: dict[str, Any]) -> Any:
     import _gojsonnet
 
     files: dict[str, str] = asked["files"]
+    missing: list[str] = []
 
     def load(directory: str, name: str) -> tuple[str, bytes]:
         for place in (directory, *(f"{library}/" if library else "" for library in asked["libraries"])):
             path = os.path.normpath(f"{place}{name}")
             if path in files:
                 return path, files[path].encode("utf-8", "surrogateescape")
-        raise RuntimeError(f"{name} is not among the files that could be read")
+        missing.append(_missing(files, directory, name))
+        raise RuntimeError("missing")
 
-    text = _gojsonnet.evaluate_snippet(
-        asked["file"],
-        files[asked["file"]],
-        import_callback=load,
-        ext_codes=asked["variables"],
-        tla_codes=asked["arguments"],
-    )
+    try:
+        text = _gojsonnet.evaluate_snippet(
+            asked["file"],
+            files[asked["file"]],
+            import_callback=load,
+            ext_codes=asked["variables"],
+            tla_codes=asked["arguments"],
+        )
+    except Exception as error:
+        if not missing:
+            raise
+        # What the library makes of an error of ours ends in bytes of somebody else's.
+        raise RuntimeError(missing[-1]) from error
     return json.loads(text)
+
+
+def _missing(files: dict[str, str], directory: str, name: str) -> str:
+    """What to say of an import that finds nothing, with the place of the first one that reads so."""
+    said = f"{name} is not among the files that could be read"
+    for file, text in sorted(files.items()):
+        if file.rpartition("/")[0] == directory.rstrip("/") and (at := text.find(name)) >= 0:
+            return f"{said}\n\t{file}:{text.count(chr(10), 0, at) + 1}:1"
+    return said
 
 
 def _version_of_helm(_: dict[str, Any]) -> str:
