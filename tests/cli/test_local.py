@@ -112,6 +112,7 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
 
     wiring.serve = serve
     told = ["--listen", "unix:s", "--poll-seconds", "5", "--public-url", "https://t.example", "--trusted-proxy", "10.0.0.1"]
+    told += ["--reachable", "--installation", "platform"]
     told += ["--plugin", "cue=cue export", "--plugin-network", "cue"]
     result = line("serve", "--repository", "r", "--data", str(tmp_path), *told)
     assert result.code == 0
@@ -120,6 +121,8 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
             "repository": "r",
             "data": str(tmp_path),
             "listen": "unix:s",
+            "reachable": True,
+            "installation": "platform",
             "poll_seconds": 5.0,
             "log_format": "text",
             "public_url": "https://t.example",

@@ -16,6 +16,7 @@ NOT_TYPED = {
     "helm.md": "needs chart repositories; tests/render/test_helm.py and test_charts.py hold it true",
     "plugins.md": "needs a plugin; tests/render/test_plugin.py holds it true",
     "install.md": "needs a package registry",
+    "run-on-kubernetes.md": "needs an image; tests/kubernetes/test_deploy.py and tests/deploy hold it true",
     "run-as-a-service.md": "needs systemd",
     "kubeconfig-in-a-secret.md": "needs two clusters; tests/kubernetes/test_lent.py holds it true",
     "generate-applications.md": "has no commands; tests/engine/test_generating.py and tests/cli/test_offline.py hold it true",

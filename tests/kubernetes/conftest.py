@@ -6,15 +6,19 @@ same ones, because the pool has them.
     own_cluster      one for this test alone, to be broken (about three seconds)
     namespace        the name of a fresh namespace of `cluster`; removed afterwards
     faults           a proxy in front of `cluster` that misbehaves on request
+    kustomize        what renders kustomizations is on the PATH
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.kubernetes.cluster import Cluster, pool
 from tests.kubernetes.faults import FaultProxy
+from tests.kubernetes.program import kustomize as made_kustomize
 from tests.kubernetes.program import program
 
 
@@ -62,3 +66,15 @@ def _built(request: pytest.FixtureRequest) -> None:
     """Builds the program where people can see it: it can take minutes."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         program()
+
+
+@pytest.fixture
+def kustomize(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What renders kustomizations is on the PATH: the machine's own, or the library's."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        found = made_kustomize()
+    if not found.name.startswith("kustomize-"):
+        return
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kustomize").symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)

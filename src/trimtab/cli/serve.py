@@ -25,6 +25,19 @@ from trimtab.core.model.rendering import RenderSettings
     help="Where the API listens: a loopback address or a unix socket. Default: a free port of 127.0.0.1.",
 )
 @click.option(
+    "--reachable",
+    is_flag=True,
+    help="Let --listen name an address that others can reach. In a container, behind what ends TLS.",
+)
+@click.option(
+    "--installation",
+    metavar="NAME",
+    default="",
+    envvar="TRIMTAB_INSTALLATION",
+    show_envvar=True,
+    help="Who the objects belong to, for a new data directory. Default: a name of chance.",
+)
+@click.option(
     "--poll-seconds",
     type=click.FloatRange(0.1, 86400),
     default=60.0,
@@ -63,6 +76,8 @@ def serve(
     repository: str,
     data: str,
     listen: str,
+    reachable: bool,
+    installation: str,
     poll_seconds: float,
     log_format: str,
     public_url: str,
@@ -86,6 +101,8 @@ def serve(
         repository=repository,
         data=data,
         listen=listen,
+        reachable=reachable,
+        installation=installation,
         poll_seconds=poll_seconds,
         log_format=log_format,
         public_url=public_url,

@@ -1,4 +1,4 @@
-"""Listening: a loopback address or a unix socket, served by uvicorn in the running loop, ended promptly.
+"""Listening: a loopback address or a unix socket, or what others can reach where that is said, served by uvicorn in the running loop, ended promptly.
 
 uvicorn's own signal handlers stay out, as ending is decided by whoever runs the loop. Streams are told to end first
 (`app.state.closing`), so that they do not hold the server up.
@@ -25,6 +25,7 @@ from trimtab.core.model.errors import UserError
 CONNECTIONS_MAX = 256
 HEADER_BYTES_MAX = 16 * 1024
 _REMEDY = "Use --listen ADDRESS:PORT with a loopback address, such as 127.0.0.1:0 for any free port, or --listen unix:PATH"
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - by which address this machine reaches what listens on all of them
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Starlette, listen: str) -> Serving:
+async def serve(app: Starlette, listen: str, *, reachable: bool = False) -> Serving:
     """``listen`` is ``ADDRESS:PORT`` (port 0: any free one) or ``unix:PATH``. Returns once requests are taken.
 
-    Raises UserError when the address is not loopback, or is taken.
+    Raises UserError when the address is taken, or is not loopback and not meant to be ``reachable``.
     """
-    listener, url = _unix(Path(listen[5:]).absolute()) if listen.startswith("unix:") else _tcp(listen)
+    listener, url = _unix(Path(listen[5:]).absolute()) if listen.startswith("unix:") else _tcp(listen, reachable=reachable)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -97,9 +98,9 @@ async def serve(app: Starlette, listen: str) -> Serving:
     return Serving(url, server, task, app.state.closing)
 
 
-def _tcp(listen: str) -> tuple[socket.socket, str]:
+def _tcp(listen: str, *, reachable: bool) -> tuple[socket.socket, str]:
     host, _, port = listen.rpartition(":")
-    address = _loopback(host.strip("[]"), listen)
+    address = _address(host.strip("[]"), listen, reachable=reachable)
     if not port.isdigit() or int(port) > 65535:
         raise UserError(f"listen on {listen}: there is no port in it", remedy=_REMEDY)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -112,20 +113,23 @@ def _tcp(listen: str) -> tuple[socket.socket, str]:
     except OSError as error:
         listener.close()
         raise _taken(listen, error) from error
+    address = _EVERYWHERE.get(address, address)
     shown = f"[{address}]" if ":" in address else address
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def _loopback(host: str, listen: str) -> str:
+def _address(host: str, listen: str, *, reachable: bool) -> str:
     address = "127.0.0.1" if host.lower() == "localhost" else host
     try:
-        if ipaddress.ip_address(address).is_loopback:
+        if ipaddress.ip_address(address).is_loopback or reachable:
             return address
     except ValueError:
-        pass
+        if reachable:
+            remedy = "Use --listen ADDRESS:PORT, such as 0.0.0.0:8080 for every address of this machine"
+            raise UserError(f"listen on {listen}: {host or 'no address'} is no IP address", remedy=remedy) from None
     raise UserError(
         f"listen on {listen}: {host or 'no address'} is not a loopback address; others on the network could reach it",
-        remedy=f"{_REMEDY}. From elsewhere, use a tunnel: ssh -L 8080:127.0.0.1:PORT",
+        remedy=f"{_REMEDY}. From elsewhere, use a tunnel: ssh -L 8080:127.0.0.1:PORT; or say --reachable, behind what ends TLS",
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,8 @@ from typing import IO
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.text import one_line
 from trimtab.ports.hosting import HOSTED
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Claimed:
@@ -67,6 +70,22 @@ def kept_word(path: Path, make: Callable[[], str]) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise UserError(f"read {path}: {error.strerror}", remedy="Make it readable for the user that runs the server") from error
+
+
+def named(path: Path, name: str, make: Callable[[], str]) -> str:
+    """The installation in ``path``: at the first call ``name``, or one that is made. Raises UserError for another name later on, as
+    everything that is owned would then be a stranger's.
+    """
+    if name and _NAME.fullmatch(name) is None:
+        remedy = "Use at most 63 small letters, digits and hyphens, with a letter or digit at both ends"
+        raise UserError(f"be the installation {one_line(name)}: that is no name", remedy=remedy)
+    found = kept_word(path, lambda: name or make())
+    if name and found != name:
+        raise UserError(
+            f"be the installation {name}: the data directory {path.parent} is that of {one_line(found)}, which owns what it has applied",
+            remedy="Leave --installation out, or choose another data directory with --data",
+        )
+    return found
 
 
 def kept(path: Path) -> str:

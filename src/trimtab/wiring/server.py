@@ -31,7 +31,7 @@ from trimtab.web.server import serve as serve_web
 
 from .adapters import SETTINGS, ByKind
 from .checks import machine
-from .data import Claimed, absolute, kept_word, write
+from .data import Claimed, absolute, kept_word, named, write
 from .gitserver import hosted
 from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
@@ -49,6 +49,8 @@ class Settings:
     repository: str
     data: Path
     listen: str = DEFAULT_LISTEN
+    reachable: bool = False
+    installation: str = ""
     poll_seconds: float = 60.0
     log_format: str = "text"
     names: Names = field(default_factory=Names)
@@ -74,6 +76,8 @@ def serve(
     repository: str,
     data: str,
     listen: str = "",
+    reachable: bool = False,
+    installation: str = "",
     poll_seconds: float = 60.0,
     log_format: str = "text",
     public_url: str = "",
@@ -86,6 +90,8 @@ def serve(
         repository=absolute(repository),
         data=Path(data).expanduser().resolve(),
         listen=listen or DEFAULT_LISTEN,
+        reachable=reachable,
+        installation=installation,
         poll_seconds=poll_seconds,
         log_format=log_format,
         names=Names.read(public_url, allowed_hosts, trusted_proxies),
@@ -121,7 +127,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         data = settings.data
         stack.enter_context(Claimed(data))
-        installation = kept_word(data / "installation", SystemChance().token)
+        installation = named(data / "installation", settings.installation, SystemChance().token)
         token = kept_word(data / "token", SystemChance().token)
         clock, chance = SystemClock(), SystemChance()
 
@@ -180,7 +186,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             names=settings.names,
             git=GitServer(hosting, entry=GitEntry(access), receiver=Reception(engine)),
         )
-        web = await serve_web(app, settings.listen)
+        web = await serve_web(app, settings.listen, reachable=settings.reachable)
         stack.push_async_callback(web.close, CLOSE_SECONDS)
         write(data / "server.json", msgspec.json.encode({"url": web.url, "pid": os.getpid()}).decode())
         stack.callback((data / "server.json").unlink, missing_ok=True)
