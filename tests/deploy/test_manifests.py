@@ -14,12 +14,15 @@ import pytest
 import yaml
 
 from trimtab.cli.serve import serve
-from trimtab.core.decide.policy import Proposal, judge
+from trimtab.core.decide.policy import Proposal
 from trimtab.core.model.change import Change, PatchSet, Verdict
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import ObjectRef, Revision
 from trimtab.core.model.plan import Action, Plan, Step
 from trimtab.core.model.policy import Policy
+from trimtab.engine.changes.checking import NoCheckers
+from trimtab.engine.changes.policing import Policing
+from trimtab.testing.judge import DirectJudge
 from trimtab.web.guard import OPEN
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +59,12 @@ def step(body: dict[str, Any]) -> Step:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-def test_what_is_shipped_keeps_to_each_policy_that_we_show(policy: Policy) -> None:
+async def test_what_is_shipped_keeps_to_each_policy_that_we_show(policy: Policy) -> None:
     change = Change(1, "trimtab", "main", "more", "Trimtab", "ada", (PatchSet(1, Revision("a" * 40), "ada", MONDAY),), MONDAY)
     plan = Plan("trimtab", "production", tuple(step(body) for body in SHIPPED))
     approvals = (("sue", "production"),)
-    (check,) = judge([policy], Proposal(change=change, plans=(plan,), files=("a",), groups=(), now=MONDAY, approvals=approvals))
+    proposal = Proposal(change=change, plans=(plan,), files=("a",), groups=(), now=MONDAY, approvals=approvals)
+    (check,) = await Policing(DirectJudge(), NoCheckers()).judge([policy], proposal)
     assert (check.verdict, check.problems) == (Verdict.PASSED, ())
 
 
