@@ -271,6 +271,22 @@ def test_a_direct_push_to_a_protected_branch_is_refused_with_the_command_that_wo
     tell(story)
 
 
+def test_only_the_default_branch_of_a_new_repository_is_protected_by_itself() -> None:
+    async def story(shop: Shop) -> None:
+        hosting, operator = shop.stage.hosting, Principal("operator", operator=True)
+        await hosting.create("notes")
+        for number, branch in enumerate(("draft", "draft", "main"), start=1):
+            above = [(await hosting.refs("notes"))["refs/heads/draft"]] if number > 1 else []
+            revision = hosting.write("notes", {"text": str(number).encode()}, *above)
+            pushed = await hosting.push("notes", {f"refs/heads/{branch}": revision}, shop.office.gate, who=operator)
+            assert pushed.refused == {}
+        revision = hosting.write("notes", {"text": b"4"}, revision)
+        pushed = await hosting.push("notes", {"refs/heads/main": revision}, shop.office.gate, who=operator)
+        assert pushed.refused == {"refs/heads/main": "main is protected: propose a change instead"}
+
+    tell(story)
+
+
 def test_refs_for_main_opens_a_change_without_a_branch() -> None:
     async def story(shop: Shop) -> None:
         pushed = await shop.propose(THREE, DB, ref="refs/for/main", options=())

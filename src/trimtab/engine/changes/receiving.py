@@ -87,6 +87,8 @@ class Gate:
     async def judge(self, push: Push) -> Verdict:
         """Raises Refused for options that cannot be read, TransientError when an intent cannot be stored."""
         options = options_of(push.options)
+        # A repository may have been made a moment ago, or got another default branch.
+        self._surroundings.branches[push.repository] = (await self._hosting.get(push.repository)).default_branch
         answers: list[Accept | Refuse | Redirect] = []
         intents: list[Intent] = []
         lines: list[str] = []
@@ -290,8 +292,6 @@ class Gate:
 
     async def received(self, push: Push, moved: tuple[RefUpdate, ...]) -> AsyncIterator[str]:
         refs = {update.ref for update in moved}
-        for branch in sorted(ref.removeprefix(HEADS) for ref in refs if ref.startswith(HEADS)):
-            self._surroundings.branches.setdefault(push.repository, branch)
         intents = self._intents.pop(push.id, [])
         for intent in intents:
             if _kept(intent) in refs:
