@@ -46,6 +46,13 @@ from trimtab.core.model.rendering import RenderSettings
 )
 @render_options
 @click.option(
+    "--checker",
+    "checkers",
+    metavar="NAME=COMMAND",
+    multiple=True,
+    help="A program that judges Changes, for Policies that name it. May be repeated.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -86,6 +93,7 @@ def serve(
     helm: str,
     plugin: tuple[str, ...],
     plugin_network: tuple[str, ...],
+    checkers: tuple[str, ...],
 ) -> int:
     """Run the server: follow a repository and make this host as it says. Prints `trimtab ready URL` when it serves.
 
@@ -109,4 +117,5 @@ def serve(
         allowed_hosts=allowed_hosts,
         trusted_proxies=trusted_proxies,
         rendering=RenderSettings(helm, plugin, plugin_network),
+        checkers=checkers,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from pathlib import Path
 
 from trimtab.core.model.errors import UserError
@@ -12,31 +10,16 @@ from trimtab.core.model.rendering import RenderSettings
 from trimtab.render.plugin import PluginCommand
 from trimtab.render.renderer import TreeRenderer
 
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+from .named import named_commands
 
 
 def commands(settings: RenderSettings) -> dict[str, PluginCommand]:
     """Raises UserError for what no plugin can be."""
-    found: dict[str, PluginCommand] = {}
-    for text in settings.plugins:
-        name, equals, words = text.partition("=")
-        arguments = _words(words)
-        if not equals or not _NAME.fullmatch(name) or not arguments:
-            raise UserError(f"read the plugin {text}: NAME=COMMAND is wanted", remedy="Such as --plugin cue='cue export .'")
-        if name in found:
-            raise UserError(f"read the plugin {text}: {name} is there twice", remedy="Give each its own name")
-        found[name] = PluginCommand(arguments, name in settings.plugins_with_network)
+    named = named_commands("plugin", settings.plugins, example="cue='cue export .'")
     for name in settings.plugins_with_network:
-        if name not in found:
+        if name not in named:
             raise UserError(f"allow the network to {name}: there is no such plugin", remedy="Declare it with --plugin")
-    return found
-
-
-def _words(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise UserError(f"read the command {text}: {error}", remedy="Close the quotes") from error
+    return {name: PluginCommand(words, name in settings.plugins_with_network) for name, words in named.items()}
 
 
 def served(data: Path, settings: RenderSettings) -> TreeRenderer:

@@ -30,6 +30,7 @@ from trimtab.web.guard import Names
 from trimtab.web.server import serve as serve_web
 
 from .adapters import SETTINGS, ByKind
+from .checkers import CommandCheckers
 from .checks import machine
 from .data import Claimed, absolute, kept_word, named, write
 from .gitserver import hosted
@@ -55,6 +56,7 @@ class Settings:
     log_format: str = "text"
     names: Names = field(default_factory=Names)
     rendering: RenderSettings = DETECTED
+    checkers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -84,6 +86,7 @@ def serve(
     allowed_hosts: tuple[str, ...] = (),
     trusted_proxies: tuple[str, ...] = (),
     rendering: RenderSettings = DETECTED,
+    checkers: tuple[str, ...] = (),
 ) -> int:
     """Run the server in the foreground until SIGTERM or SIGINT. Returns the exit code; raises UserError before it serves."""
     settings = Settings(
@@ -96,6 +99,7 @@ def serve(
         log_format=log_format,
         names=Names.read(public_url, allowed_hosts, trusted_proxies),
         rendering=rendering,
+        checkers=checkers,
     )
     # Young objects of a big rendering are not garbage; the default thresholds would look through them again and again.
     gc.set_threshold(50_000, 20, 100)
@@ -130,6 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         installation = named(data / "installation", settings.installation, SystemChance().token)
         token = kept_word(data / "token", SystemChance().token)
         clock, chance = SystemClock(), SystemChance()
+        checkers = CommandCheckers(settings.checkers)
 
         store = SqlStore.open(data / "trimtab.db")
         stack.push_async_callback(store.close)
@@ -170,6 +175,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 checks=lambda: machine(data, settings.rendering),
                 hosting=hosting,
                 judge=judge,
+                checkers=checkers,
             )
         )
         engine.journal.on_event(log_event)

@@ -36,7 +36,9 @@ def _read(value: Any) -> Iterator[Problem]:
         if isinstance(one, str):
             yield Problem(_line(one))
         elif isinstance(one, dict) and isinstance(one.get("failures"), list):
-            yield from (_problem(failure, str(one.get("filename", ""))) for failure in one["failures"] if isinstance(failure, dict))
+            yield from (
+                _problem(failure, str(one.get("filename", ""))) for failure in one["failures"] if isinstance(failure, dict)
+            )
         elif isinstance(one, dict) and ("message" in one or "msg" in one):
             yield _problem(one, "")
 

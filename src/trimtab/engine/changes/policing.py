@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import islice
 
-from trimtab.core.decide.policy import Proposal, Question, Unreadable, checked, questions, subjects, verdicts
+from trimtab.core.decide.policy import SUBJECTS_MAX, Proposal, Question, Unreadable, checked, questions, subjects, verdicts
 from trimtab.core.model.change import Check
-from trimtab.core.model.errors import Problem
 from trimtab.core.model.policy import Policy
 from trimtab.ports.checker import Checkers
 from trimtab.ports.judge import Judge, Unsaid
@@ -37,7 +37,8 @@ class Policing:
         ]
 
     async def _external(self, policy: Policy, proposal: Proposal) -> Check:
-        problems: list[Problem] = []
-        for subject in subjects(policy, proposal):
-            problems += await self._checkers.check(policy.spec.command, subject.values)
-        return checked(policy, problems)
+        """One run for all that the Policy asks about."""
+        asked = [subject.values for subject in islice(subjects(policy, proposal), SUBJECTS_MAX)]
+        if not asked:
+            return checked(policy, ())
+        return checked(policy, await self._checkers.check(policy.spec.command, {"policy": policy.name, "subjects": asked}))
