@@ -564,3 +564,25 @@ def test_of_changes_that_do_not_hold_together_the_culprit_is_left() -> None:
         assert any("application blog-2 declares it too" in reason for reason in missing(shop.review(3)))
 
     tell(story, *BLOGS)
+
+
+def test_a_rollback_on_a_protected_branch_is_proposed_and_needs_what_every_change_needs() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.propose(THREE, DB)
+        await shop.approve("sue")
+        await shop.merge()
+        await asyncio.sleep(60)
+        assert shop.replicas("production") == 3
+        said = await Commands(shop.engine).rollback("shop", "staging", "", "ada")
+        assert said.message.startswith("change 2 takes apps/shop back to ")
+        await asyncio.sleep(10)
+        assert shop.replicas("staging") == 3, "nothing has happened yet"
+        assert missing(shop.review(2)) == ("production asks for 1 more approval by somebody who may review it",)
+        again = await Commands(shop.engine).rollback("shop", "staging", "", "ada")
+        assert again.message.startswith("change 2 takes")
+        await shop.approve("sue", 2)
+        await shop.merge(number=2)
+        await asyncio.sleep(60)
+        assert (shop.replicas("staging"), shop.replicas("production")) == (2, 2)
+
+    tell(story)

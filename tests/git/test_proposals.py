@@ -168,3 +168,12 @@ async def test_impossible_edits(repositories, source, bare):
             await repositories.propose(name, "main", "x", AUTHOR, edits)
     with pytest.raises(UserError, match="there is no branch"):
         await repositories.propose(name, "nope", "x", AUTHOR, {"a.yaml": None})
+
+
+async def test_a_proposal_can_go_to_a_branch_of_its_own(repositories, source, bare):
+    """The branch that it is made on stays where it is."""
+    before = source.head("HEAD")
+    await repositories.fetch(str(bare.path))
+    commit = await repositories.propose(str(bare.path), "main", "x", AUTHOR, {"a.yaml": None}, to="side/one")
+    assert bare.git("rev-parse", "refs/heads/side/one").strip() == commit
+    assert bare.git("rev-parse", "refs/heads/main").strip() == before

@@ -12,6 +12,7 @@ from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.text import without_credentials
 from trimtab.core.model.views import Accepted
+from trimtab.ports.hosting import HOSTED
 from trimtab.ports.store import Writes
 
 from .engine import Engine, Session
@@ -83,7 +84,9 @@ class Commands(HostedCommands):
         return Accepted(f"{repository}: {revision[:12]} is followed from now on")
 
     async def rollback(self, name: str, environment: str, revision: str, who: str) -> Accepted:
-        """Take it back by a commit: the application's path as it was at ``revision`` ("" = the deployment before this one)."""
+        """Take it back by a commit: the application's path as it was at ``revision`` ("" = the deployment before this one). Where the branch
+        moves by Changes alone, the commit is proposed as one.
+        """
         session = self._engine.current()
         key = keys(session, name, environment)[0]
         found = session.world.application(key)
@@ -104,7 +107,16 @@ class Commands(HostedCommands):
                 f"roll back {name}: {path or 'the whole repository'} cannot be taken back alone", remedy="Use git revert"
             )
         message = f"Roll back {name} to {target[:12]}\n\nRequested by {who}."
-        made = await session.parts.repositories.propose(repository, expression, message, who, {path: entry.id})
+        edits, propose = {path: entry.id}, session.parts.repositories.propose
+        branch = _protected(session, repository, expression)
+        if branch:
+            assert session.office is not None, "it keeps the repository"
+            side = f"rollback/{name}-{target[:12]}"
+            await propose(repository, expression, message, who, edits, to=side)
+            review = await session.office.gate.propose(repository.removeprefix(HOSTED), side, branch, who)
+            number = review.change.number
+            return Accepted(f"change {number} takes {path} back to {target[:12]}: trimtab change show {number}")
+        made = await propose(repository, expression, message, who, edits)
         session.follower.wake(repository)
         return Accepted(f"commit {made[:12]} takes {path} back to {target[:12]}")
 
@@ -123,6 +135,15 @@ class Commands(HostedCommands):
         session = self._engine.current()
         for key in keys(session, name, environment):
             session.workers.post(key, happening)
+
+
+def _protected(session: Session, repository: str, expression: str) -> str:
+    """The branch of a hosted repository that a commit would go to, where it moves by Changes alone; "" where it does not."""
+    if session.office is None or not repository.startswith(HOSTED):
+        return ""
+    surroundings, name = session.office.surroundings, repository.removeprefix(HOSTED)
+    branch = expression.removeprefix("refs/heads/") or surroundings.default_branch(name)
+    return branch if surroundings.is_protected(name, branch) else ""
 
 
 def keys(session: Session, name: str, environment: str) -> Sequence[Key]:

@@ -35,12 +35,15 @@ Edits = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Proposal:
-    """``branch`` is a branch's short name; "" is the default branch. ``author`` reads ``Name <email>``."""
+    """``branch`` is a branch's short name; "" is the default branch. ``author`` reads ``Name <email>``. ``to`` is the branch that the commit
+    is pushed to, which may not be there yet; "" is ``branch``.
+    """
 
     branch: str
     message: str
     author: str
     edits: Edits
+    to: str = ""
 
 
 async def propose(mirror: Mirror, proposal: Proposal) -> Revision:
@@ -58,7 +61,7 @@ async def propose(mirror: Mirror, proposal: Proposal) -> Revision:
             return head
         if not mirror.may_push:
             raise _refusal(mirror, ref, head, proposal, "it belongs to another user of this machine")
-        result = await _push(mirror, commit, ref)
+        result = await _push(mirror, commit, f"refs/heads/{proposal.to}" if proposal.to else ref)
         if result.code == 0:
             return commit
         if not _MOVED.search(result.stderr):

@@ -107,8 +107,10 @@ class GitRepositories:
     async def note(self, repository: str, revision: Revision, lines: tuple[str, ...]) -> None:
         await self._notes[self._mirror(repository)].add(revision, lines)
 
-    async def propose(self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None]) -> Revision:
-        return await proposals.propose(self._mirror(repository), proposals.Proposal(branch, message, author, edits))
+    async def propose(
+        self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None], *, to: str = ""
+    ) -> Revision:
+        return await proposals.propose(self._mirror(repository), proposals.Proposal(branch, message, author, edits, to))
 
     async def watch(self, repository: str) -> AsyncIterator[None]:
         async for _ in watching.watch(self._parse(repository)):

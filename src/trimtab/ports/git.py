@@ -106,10 +106,12 @@ class Repositories(Protocol):
         """
         ...
 
-    async def propose(self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None]) -> Revision:
+    async def propose(
+        self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None], *, to: str = ""
+    ) -> Revision:
         """Commit on top of ``branch`` ("" = default branch) of the remote and push it, without force: each path of ``edits`` becomes
         the tree or blob with that id, which the mirror must have, or goes (None); "" is the root. ``author`` reads
-        ``Name <email>``. Returns the new commit, or the head itself when nothing would change. The next `fetch` sees it.
+        ``Name <email>``. ``to`` is another branch to push it to, made when it is not there. Returns the new commit, or the head itself when nothing would change. The next `fetch` sees it.
 
         Raises UserError when an edit is impossible or the remote refuses (the remedy has the plain git commands that do the same),
         TransientError when it does not answer or the branch keeps moving.

@@ -223,7 +223,9 @@ class FakeRepositories:
             remote.notes[revision] = pushed + tuple(line for line in mirror.notes[revision] if line not in pushed)
         await self.remotes.faults.point("git.note:after", revision[:7])
 
-    async def propose(self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None]) -> Revision:
+    async def propose(
+        self, repository: str, branch: str, message: str, author: str, edits: Mapping[str, str | None], *, to: str = ""
+    ) -> Revision:
         """``edits`` name trees and blobs of any commit that the mirror has."""
         await self.remotes.faults.point("git.propose:before", repository)
         remote = self.remotes.get(repository)
@@ -240,7 +242,9 @@ class FakeRepositories:
             files |= {"/".join(part for part in (path, below) if part): node for below, node in known.get(id_ or "", {}).items()}
         if files == remote.refs[ref].files:
             return remote.refs[ref].revision
-        revision = remote.commit(files, branch=ref.removeprefix("refs/heads/"), whole=True, message=message)
+        if to:
+            remote.refs.setdefault(f"refs/heads/{to}", remote.refs[ref])
+        revision = remote.commit(files, branch=to or ref.removeprefix("refs/heads/"), whole=True, message=message)
         await self.remotes.faults.point("git.propose:after", repository)
         return revision
 

@@ -288,6 +288,22 @@ class Gate:
                 await self._carry_out(intent)
             await self._forget(intent)
 
+    async def propose(self, repository: str, source: str, target: str, who: str) -> Review:
+        """A Change from a branch that is there already, made by the server for ``who``; the one that comes from it, where there is one."""
+        known = self._from(repository, source)
+        if known is not None:
+            return known
+        head = (await self._hosting.refs(repository, HEADS))[HEADS + source]
+        update = RefUpdate(HEADS + source, "", head)
+        push = Push(f"propose-{head}", repository, Principal(who), (update,), (), self._hosting.history(repository))
+        intent = await self._intent(push, update, Options(change=True), target, source)
+        await self._remember(push, [intent])
+        await self._hosting.update_refs(repository, [RefUpdate(_kept(intent), "", intent.head)])
+        review = await self._carry_out(intent)
+        self._intents.pop(push.id, None)
+        await self._forget(intent)
+        return review
+
     # --- after refs have moved ----------------------------------------------------------------------------------------------
 
     async def received(self, push: Push, moved: tuple[RefUpdate, ...]) -> AsyncIterator[str]:
