@@ -44,6 +44,7 @@ from .journal import Journal
 from .looking import Hands
 from .notes import Notes
 from .people import Directories
+from .supposing import Supposing
 from .vouching import Voucher
 from .vouching import decode as decode_trust
 from .workers import Workers
@@ -237,7 +238,7 @@ class Session:
             return None
         return Office(
             self.world,
-            self.declarer,
+            Supposing(self.world, parts.repositories, self.declarer),
             self.hands,
             parts.hosting,
             Policing(parts.judge, parts.checkers or NoCheckers()),

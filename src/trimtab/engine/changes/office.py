@@ -17,12 +17,12 @@ from trimtab.core.model.clearance import Clearance
 from trimtab.core.model.errors import TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
-from trimtab.engine.declaring import Declarer
 from trimtab.engine.following import Moved
 from trimtab.engine.journal import Journal
 from trimtab.engine.looking import Hands
 from trimtab.engine.people import Directories
 from trimtab.engine.sources import Place
+from trimtab.engine.supposing import Supposing
 from trimtab.engine.world import World
 from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Hosting
@@ -52,7 +52,7 @@ class Office:
     def __init__(
         self,
         world: World,
-        declarer: Declarer,
+        supposing: Supposing,
         hands: Hands,
         hosting: Hosting,
         policing: Policing,
@@ -69,7 +69,7 @@ class Office:
         self._documents = {name: body for name, body in loaded.documents.items() if name.startswith("intent/")}
         _restore(world, loaded.documents)
         self.surroundings = Surroundings(world, lambda: directories.of(world.configuration), {})
-        previewer = Previewer(world, declarer, hands)
+        previewer = Previewer(world, supposing, hands)
         reviews: dict[int, Review] = {review.change.number: review for review in loaded.reviews}
         self.looker = Looker(hosting, previewer, self.surroundings, policing, journal.store, clock, reviews)
         merger = Merger(hosting, self.surroundings, clock, world.installation)

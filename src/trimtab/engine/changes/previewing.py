@@ -15,9 +15,9 @@ from trimtab.core.model.config import Configuration
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError
 from trimtab.core.model.names import Key
 from trimtab.core.model.plan import Action, Plan, Step
-from trimtab.engine.declaring import Declarer
 from trimtab.engine.looking import Hands
 from trimtab.engine.sources import Place
+from trimtab.engine.supposing import Supposing
 from trimtab.engine.world import GONE, Content, World
 from trimtab.ports.git import Tree
 
@@ -38,14 +38,14 @@ class Previewed:
 
 
 class Previewer:
-    def __init__(self, world: World, declarer: Declarer, hands: Hands) -> None:
-        self._world, self._declarer, self._hands = world, declarer, hands
+    def __init__(self, world: World, supposing: Supposing, hands: Hands) -> None:
+        self._world, self._supposing, self._hands = world, supposing, hands
 
     async def preview(self, places: frozenset[Place], tree: Tree, paths: frozenset[str] | None) -> Previewed:
         """``tree`` is what the head at ``places`` (each a repository and a revision expression) would be, ``paths`` are the files in which it
         differs from the one that is there (None: any). Raises TransientError when the world does not answer.
         """
-        configuration = await self._declarer.configuration_of(places, tree)
+        configuration = await self._supposing.configuration(places, tree)
         contents, failed = await self._contents(places, tree, paths, configuration)
         problems = {
             "configuration": tuple(one for one in configuration.problems if one not in self._world.configuration.problems),
@@ -74,8 +74,8 @@ class Previewer:
     async def _contents(
         self, places: frozenset[Place], tree: Tree, paths: frozenset[str] | None, configuration: Configuration
     ) -> tuple[dict[Key, Content], dict[Key, tuple[Problem, ...]]]:
-        wishes = self._declarer.wishes_of(configuration)
-        affected = self._declarer.affected_by(wishes, places, tree, paths)
+        wishes = self._supposing.wishes_of(configuration)
+        affected = self._supposing.affected_by(wishes, places, tree, paths)
         room = asyncio.Semaphore(RENDERS_AT_ONCE_MAX)
         contents: dict[Key, Content] = {}
         failed: dict[Key, tuple[Problem, ...]] = {}
@@ -83,14 +83,14 @@ class Previewer:
         async def one(key: Key) -> None:
             async with room:
                 try:
-                    contents[key] = await self._declarer.foresee(key, wishes[key], places, tree, configuration)
+                    contents[key] = await self._supposing.foresee(key, wishes[key], places, tree, configuration)
                 except TransientError:
                     raise
                 except TrimtabError as error:
                     failed[key] = error.problems
 
         await asyncio.gather(*(one(key) for key in affected))
-        for key in self._declarer.undeclared_in(configuration, wishes):
+        for key in self._supposing.undeclared_in(configuration, wishes):
             contents[key] = GONE
         return contents, failed
 
