@@ -39,6 +39,7 @@ from trimtab.ports import hosting
 from trimtab.ports.store import Writes
 
 from .engine import Engine, Session
+from .people import Directories
 from .throttle import Throttle
 
 DESCRIPTION_CHARACTERS_MAX = 200
@@ -60,6 +61,7 @@ class Access:
         self._engine = engine
         self._operator = operator_token.encode()
         self._throttle = throttle or Throttle()
+        self._directories = Directories()
 
     # --- who ----------------------------------------------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class Access:
         session = self._engine.session
         if session is None:
             return _NOBODY
-        return session.directories.of(session.world.configuration)
+        return self._directories.of(session.world.configuration)
 
     def may(self, principal: Principal, action: Action, resource: Resource) -> Allowed | Denied:
         if why := self.ended(principal):

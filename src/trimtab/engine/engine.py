@@ -228,7 +228,6 @@ class Session:
         self.declarer.follower = self.follower
         self.follower.restore(loaded.documents)
         self.declarer.companions.restore(loaded.documents)
-        self.directories = Directories()
         self.office = self._office(loaded)
         self._watching: dict[str, asyncio.Task[None]] = {}
 
@@ -245,7 +244,7 @@ class Session:
             self.journal,
             parts.clock,
             loaded,
-            directories=self.directories,
+            directories=Directories(),
             link=parts.link,
             wake=self.workers.wake,
         )

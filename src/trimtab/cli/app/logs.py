@@ -41,7 +41,7 @@ def logs(
     """Print what an application's processes have printed, the newest last. With --output json as JSON lines.
 
     \b
-    Examples:
+    Example:
       trimtab app logs shop --object Process/web --follow
       trimtab app logs shop --object Deployment/shop/web --container migrate --previous
     """
