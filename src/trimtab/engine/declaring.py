@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from trimtab.core.decide.configuration import Adapters
 from trimtab.core.lifecycle.state import Declared, Happening, Unrenderable
+from trimtab.core.model.config import Configuration
 from trimtab.core.model.errors import Problem, TransientError, TrimtabError, UserError
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Key, Revision
@@ -80,6 +82,11 @@ class Declarer:
         self.contents = Contents(world, repositories, renderer, hands)
         self.readers = Readers()
         self.wishes: dict[Key, Wish] = {}
+        self._read: Configuration | None = None
+        self._followers: defaultdict[Place, set[Key]] = defaultdict(set)
+        self._environments: set[str] = set()
+        self._capable: set[Key] = set()
+        """Keys whose content depends on what their target can do."""
         self._renderer = renderer
         self._again: dict[Key, None] = {}
         self._changed: dict[Key, None] = {}
@@ -99,11 +106,11 @@ class Declarer:
         """Heads moved: render what they changed and post it. True when something has to be tried again soon."""
         assert self.follower is not None
         await self.configuring.look(any((move.repository, move.expression) == self.home for move in moves))
-        wishes = {key: wish_of(key, one, placement, self._repository) for key, one, placement in self._world.declared()}
-        self.follower.follow({self.home, *self.configuring.asked}.union(*(wish.places for wish in wishes.values())))
-        unanswered = await self._rebuilding.ask({key.environment for key in wishes} | self.configuring.environments())
+        wishes = self._wanted()
+        self.follower.follow({self.home, *self.configuring.asked, *self._followers})
+        unanswered = await self._rebuilding.ask(self._environments)
         affected = await self._affected(wishes, moves)
-        self.wishes = wishes
+        self.wishes, self._read = wishes, self._world.configuration
         await self._render(affected)
         await self._undeclare(wishes)
         self._carry(wishes, affected)
@@ -115,6 +122,20 @@ class Declarer:
 
     async def stop(self) -> None:
         await self._rebuilding.stop()
+
+    def _wanted(self) -> dict[Key, Wish]:
+        """What the configuration asks for. The same value for as long as it is the same configuration: a commit that leaves it alone must
+        not cost what all Applications together do.
+        """
+        if self._world.configuration is self._read:
+            return self.wishes
+        wishes = {key: wish_of(key, one, placement, self._repository) for key, one, placement in self._world.declared()}
+        self._followers = defaultdict(set)
+        for key, wish in wishes.items():
+            for place in wish.places:
+                self._followers[place].add(key)
+        self._environments = {key.environment for key in wishes} | self.configuring.environments()
+        return wishes
 
     def _carry(self, wishes: dict[Key, Wish], rendered: list[Key]) -> None:
         """The heads that left an Application alone carry its content too: one of them may have the signature that it waits for."""
@@ -160,10 +181,10 @@ class Declarer:
 
     async def _affected(self, wishes: dict[Key, Wish], moves: list[Moved]) -> list[Key]:
         """The Keys to render: new, differently declared, to be tried again, or with an input that a move changed."""
-        affected = dict.fromkeys(key for key, wish in wishes.items() if self.wishes.get(key) != wish or key in self._again)
+        other = {key for key, wish in wishes.items() if self.wishes.get(key) != wish} if wishes is not self.wishes else set[Key]()
+        affected = dict.fromkeys(sorted(other | (self._again.keys() & wishes.keys())))
         for move in moves:
-            place = (move.repository, move.expression)
-            followers = {key for key, wish in wishes.items() if place in wish.places}
+            followers = self._followers.get((move.repository, move.expression), set())
             for key in sorted(await self._touched(move, followers)):
                 affected[key] = None
         for key in await self._elsewise(wishes):
@@ -174,7 +195,7 @@ class Declarer:
         """The Keys whose content depends on what their target can do, where that has changed."""
         found: list[Key] = []
         abilities: dict[str, str] = {}
-        for key in sorted(wishes):
+        for key in sorted(self._capable & wishes.keys()):
             content = self._newest(key)
             if content is None or not content.capabilities:
                 continue
@@ -243,6 +264,7 @@ class Declarer:
         self._again.pop(key, None)
         self._world.problems.pop(key, None)
         self._offer(key, content, sequence)
+        (self._capable.add if content.capabilities else self._capable.discard)(key)
         self._voucher.carried(key, content.digest, commits)
         return Declared(head.revision, sequence, content.digest, first=self._first(key))
 
