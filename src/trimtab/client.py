@@ -17,13 +17,14 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from trimtab.core.model import views
+from trimtab.core.model import changeviews, views
 from trimtab.core.model.errors import Bug, NotFound, Problem, Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.event import Event
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
+    from trimtab.core.model.trail import Link
     from trimtab.ports.target import LogLine
 
 API = "/api/v1"
@@ -193,6 +194,60 @@ class Client:
 
     def accept(self, repository: str, revision: str) -> views.Accepted:
         return self._post("/repositories/accept", repository=repository, revision=revision, who=self._who)
+
+    # --- changes --------------------------------------------------------------------------------------------------------------
+
+    def changes(
+        self, *, repository: str = "", stage: str = "", author: str = "", before: int = 0, limit: int = 100
+    ) -> changeviews.ChangesView:
+        """A page, newest first."""
+        wanted = {"repository": repository, "stage": stage, "author": author, "before": before, "limit": limit}
+        return self._get(changeviews.ChangesView, "/changes", **wanted)
+
+    def change(self, number: int) -> changeviews.ChangeView:
+        return self._get(changeviews.ChangeView, f"/changes/{number}")
+
+    def change_plan(self, number: int, environment: str = "", *, since_approval: bool = False) -> changeviews.ChangePlanView:
+        parameters = {"environment": environment, "sinceApproval": since_approval}
+        return self._get(changeviews.ChangePlanView, f"/changes/{number}/plan", **parameters)
+
+    def change_diff(self, number: int, *, patch_set: int = 0, path: str = "") -> changeviews.ChangeDiffView:
+        return self._get(changeviews.ChangeDiffView, f"/changes/{number}/diff", patchSet=patch_set, path=path)
+
+    def change_comments(self, number: int) -> changeviews.CommentsView:
+        return self._get(changeviews.CommentsView, f"/changes/{number}/comments")
+
+    def create_change(self, repository: str, branch: str, **settings: Any) -> changeviews.ChangeView:
+        """``settings`` are the parameters of the API: target, title, description, draft."""
+        body = self.call("POST", f"{API}/changes", {"repository": repository, "branch": branch, **settings})
+        return self._decode(body, changeviews.ChangeView)
+
+    def change_act(self, number: int, verb: str, **parameters: Any) -> changeviews.ChangeView:
+        """``verb`` is approve, unapprove, merge, unmerge, close, reopen or edit, with the parameters of its route."""
+        body = self.call("POST", f"{API}/changes/{number}/{verb}", parameters, seconds=2 * ANSWER_SECONDS)
+        return self._decode(body, changeviews.ChangeView)
+
+    def comment(self, number: int, text: str, **place: Any) -> changeviews.CommentsView:
+        """``place`` is thread, or file and line, or environment and object."""
+        body = self.call("POST", f"{API}/changes/{number}/comments", {"text": text, **place})
+        return self._decode(body, changeviews.CommentsView)
+
+    def resolve(self, number: int, thread: int, *, resolved: bool = True) -> changeviews.CommentsView:
+        body = self.call("POST", f"{API}/changes/{number}/resolve", {"thread": thread, "resolved": resolved})
+        return self._decode(body, changeviews.CommentsView)
+
+    def trails(self) -> changeviews.TrailsView:
+        return self._get(changeviews.TrailsView, "/audit")
+
+    def trail(self, name: str) -> Iterator[Link]:
+        """All of it, page after page."""
+        after = 0
+        while True:
+            page = self._get(changeviews.TrailView, "/audit/trail", name=name, after=after, limit=1_000)
+            yield from page.links
+            after = page.next
+            if not after:
+                return
 
     def whoami(self) -> views.WhoView:
         return self._get(views.WhoView, "/whoami")

@@ -19,6 +19,7 @@ from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.token import Token
 from trimtab.engine.access import Access
+from trimtab.engine.people import Directories
 from trimtab.engine.world import World
 from trimtab.ports.store import Writes
 from trimtab.ports.target import LogLine, LogWish
@@ -201,6 +202,7 @@ class House:
         self.parts = SimpleNamespace(clock=self, chance=self, repository="/srv/shop.git")
         self.journal = SimpleNamespace(write=self._write)
         self.world = World("test")
+        self.directories = Directories()
         self.tokens: dict[str, Token] = {}
         self.declare(*documents)
         self.session: Any = self

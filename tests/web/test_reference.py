@@ -7,16 +7,19 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.core.model import views
+from trimtab.core.model import changeviews, views
+from trimtab.core.model.change import Comment
 from trimtab.core.model.event import KINDS, Event
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
+from trimtab.core.model.trail import Link
 from trimtab.ports.target import LogLine
 from trimtab.web.guard import OPEN
-from trimtab.web.routes import ROUTES, Route
+from trimtab.web.routes import ROUTES
+from trimtab.web.table import Route
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-PARTS: list[type[msgspec.Struct]] = [Event, ObjectRef, FieldChange, LogLine]
+PARTS: list[type[msgspec.Struct]] = [Event, ObjectRef, FieldChange, LogLine, Comment, Link]
 
 
 def sections(page: str) -> dict[str, str]:
@@ -58,10 +61,11 @@ def test_every_shape_is_described() -> None:
     """json.md has a section for each view and what it is made of, with every field as it is spelled in JSON and a meaning."""
     shapes = {
         name: struct
-        for name, struct in vars(views).items()
-        if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct.__module__ == views.__name__
+        for module in (views, changeviews)
+        for name, struct in vars(module).items()
+        if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct.__module__ == module.__name__
     }
-    shapes = {name: struct for name, struct in shapes.items() if not name.startswith("_")}
+    del shapes["View"]
     shapes |= {struct.__name__: struct for struct in PARTS}
     found = sections("json.md")
     assert found.keys() - {"Words"} == shapes.keys()

@@ -121,10 +121,10 @@ class Access:
             return _NOBODY
         return self._directories.of(session.world.configuration)
 
-    def may(self, principal: Principal, action: Action, resource: Resource) -> Allowed | Denied:
+    def may(self, principal: Principal, action: Action, resource: Resource, *, somewhere: bool = False) -> Allowed | Denied:
         if why := self.ended(principal):
             return Denied(why)
-        return rights.may(principal, action, resource, self.directory)
+        return rights.may(principal, action, resource, self.directory, somewhere=somewhere)
 
     def permit(self, principal: Principal, repository: str, act: Literal["read", "write"]) -> Allowed | Denied:
         resource = Resource(repository=repository)

@@ -15,13 +15,14 @@ from trimtab.core.model.views import Accepted
 from trimtab.ports.hosting import HOSTED
 from trimtab.ports.store import Writes
 
+from .changes.asking import ChangeCommands
 from .engine import Engine, Session
 from .hosted import HostedCommands
 
 REASON_CHARACTERS_MAX = 500
 
 
-class Commands(HostedCommands):
+class Commands(HostedCommands, ChangeCommands):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 

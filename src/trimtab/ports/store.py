@@ -128,6 +128,10 @@ class Store(Protocol):
         """A page of one trail, from its first link on; links with numbers above ``after``."""
         ...
 
+    async def trail_end(self, name: str) -> Link | None:
+        """The last link of a trail."""
+        ...
+
     async def trails(self) -> list[str]:
         """The names of all trails, sorted."""
         ...

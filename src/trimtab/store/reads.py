@@ -145,5 +145,11 @@ def trail(connection: Connection, name: str, *, after: int, limit: int) -> list[
     return list(map(link_of, connection.execute(query).scalars()))
 
 
+def trail_end(connection: Connection, name: str) -> Link | None:
+    query = select(link.c.body).where(link.c.trail == name).order_by(link.c.number.desc()).limit(1)
+    body = connection.execute(query).scalar_one_or_none()
+    return link_of(body) if body is not None else None
+
+
 def trail_names(connection: Connection) -> list[str]:
     return list(connection.execute(select(link.c.trail).distinct().order_by(link.c.trail)).scalars())

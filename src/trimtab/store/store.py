@@ -123,6 +123,9 @@ class SqlStore:
     async def trail(self, name: str, *, after: int = 0, limit: int = 1000) -> list[Link]:
         return await self._read(partial(reads.trail, name=name, after=after, limit=limit))
 
+    async def trail_end(self, name: str) -> Link | None:
+        return await self._read(partial(reads.trail_end, name=name))
+
     async def trails(self) -> list[str]:
         return await self._read(reads.trail_names)
 

@@ -147,6 +147,10 @@ class MemoryStore:
     async def trail(self, name: str, *, after: int = 0, limit: int = 1000) -> list[Link]:
         return [link for link in self._trails.get(name, ()) if link.number > after][:limit]
 
+    async def trail_end(self, name: str) -> Link | None:
+        chain = self._trails.get(name)
+        return chain[-1] if chain else None
+
     async def trails(self) -> list[str]:
         return sorted(self._trails)
 

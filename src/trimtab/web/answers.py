@@ -10,11 +10,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.core.model.errors import NotFound, Refused, TransientError, TrimtabError, UserError
+from trimtab.core.model.errors import Forbidden, NotFound, Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.views import ErrorView, ProblemView
 
 RETRY_AFTER_SECONDS = 2
-_STATUS: tuple[tuple[type[TrimtabError], int], ...] = ((NotFound, 404), (UserError, 400), (Refused, 409), (TransientError, 503))
+_STATUS: tuple[tuple[type[TrimtabError], int], ...] = (
+    (NotFound, 404),
+    (UserError, 400),
+    (Forbidden, 403),
+    (Refused, 409),
+    (TransientError, 503),
+)
 _log = logging.getLogger(__name__)
 
 

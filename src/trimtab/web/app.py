@@ -26,8 +26,9 @@ from .guard import BODY_BYTES_MAX, PRINCIPAL, Guard, Names
 from .lines import begin, cancel, gone
 from .needs import sees_event, shown
 from .parameters import read
-from .routes import ROUTES, Engine, Route
+from .routes import ROUTES
 from .seams import Access, Commands, Queries
+from .table import Engine, Route
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -55,11 +55,17 @@ def of_hosted(action: Action) -> Need:
     return Need(f"`{action}` on the hosted repository", action, lambda _, q: [Resource(repository=f"{HOSTED}{q.name}")])
 
 
+def of_change(said: str, action: Action) -> Need:
+    """On the repository of a Change, which has to be found first: the engine asks."""
+    return Need(f"{said} on the repository of the Change", action)
+
+
 def everything(action: Action) -> Need:
     """By a Grant that is not limited."""
     return Need(f"`{action}` on everything", action, lambda _, __: [Resource()])
 
 
+of_trail = Need("a token; `read` on what the trail is about", Action.READ)
 only_shown = Need("a token; the answer holds what may be read")
 oneself = Need("a token; tokens of others need `administer` on everything")
 
@@ -104,6 +110,9 @@ def shown(access: Access, principal: Principal, answer: Any) -> Any:
 
 def sees_event(access: Access, principal: Principal, event: Event) -> bool:
     """What is about no Application and no Environment is read with a Grant that is not limited."""
+    repository = event.data.get("repository")
+    if event.kind.startswith("change.") and isinstance(repository, str):
+        return _may_read(access, principal, [Resource(repository=f"{HOSTED}{repository}")])
     if event.application:
         return _may_read(access, principal, access.resources(event.application, event.environment))
     return _may_read(access, principal, [Resource(environment=event.environment)])

@@ -133,6 +133,80 @@ class RevokeToken(Nothing, frozen=True, kw_only=True):
     who: Word = ""
 
 
+Number = Annotated[int, Meta(ge=1, le=999_999_999)]
+Text = Annotated[str, Meta(max_length=20_000)]
+
+
+class Changes(Nothing, frozen=True, kw_only=True):
+    repository: Word = ""
+    stage: Literal["", "open", "merged", "closed"] = ""
+    author: Word = ""
+    before: Annotated[int, Meta(ge=0)] = 0
+    limit: PageSize = 100
+
+
+class NewChange(Nothing, frozen=True, kw_only=True):
+    repository: Annotated[Word, Meta(min_length=1)]
+    branch: Annotated[Word, Meta(min_length=1)]
+    target: Word = ""
+    title: Word = ""
+    description: Text = ""
+    draft: bool = False
+
+
+class Change(Nothing, frozen=True, kw_only=True):
+    number: Number
+
+
+class ChangePlan(Change, frozen=True, kw_only=True):
+    environment: Word = ""
+    since_approval: bool = False
+
+
+class ChangeDiff(Change, frozen=True, kw_only=True):
+    patch_set: Annotated[int, Meta(ge=0)] = 0
+    path: Word = ""
+
+
+class Say(Change, frozen=True, kw_only=True):
+    text: Annotated[Text, Meta(min_length=1)]
+    thread: Annotated[int, Meta(ge=0)] = 0
+    file: Word = ""
+    line: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    environment: Word = ""
+    object: Word = ""
+
+
+class Resolve(Change, frozen=True, kw_only=True):
+    thread: Number
+    resolved: bool = True
+
+
+class ApproveChange(Change, frozen=True, kw_only=True):
+    environment: Word = ""
+    hash: Annotated[Word, Meta(min_length=1)]
+
+
+class Unapprove(Change, frozen=True, kw_only=True):
+    environment: Word = ""
+
+
+class Close(Change, frozen=True, kw_only=True):
+    reason: Word = ""
+
+
+class Edit(Change, frozen=True, kw_only=True):
+    title: Word = ""
+    description: Text | None = None
+    draft: bool | None = None
+
+
+class Trail(Nothing, frozen=True, kw_only=True):
+    name: Annotated[Word, Meta(min_length=1)]
+    after: Annotated[int, Meta(ge=0)] = 0
+    limit: PageSize = 1_000
+
+
 def read(kind: type[Parameters], values: dict[str, Any]) -> Parameters:
     """Raises UserError that names the parameter."""
     try:

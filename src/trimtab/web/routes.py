@@ -1,15 +1,12 @@
 """The table of what the API offers: method, path, parameters, answer, and what is asked of the engine for it.
 
 `app.py` makes routes of it, and a test holds docs/reference/api.md against it. An ``answer`` in a list of one is a list of them.
-A route with ``lines`` answers with JSON lines: always when it has no ``ask``, otherwise when ``follow`` is asked for. ``needs`` is what
-one has to be granted (`needs.py`); ``as_principal`` takes the place of ``ask`` where the answer depends on who asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from trimtab.core.model import views
@@ -18,29 +15,9 @@ from trimtab.core.model.rights import Action, Principal, TokenScope
 from trimtab.ports.target import LogLine, LogWish
 
 from . import parameters as p
-from .needs import Need, everything, of_application, of_environment, of_hosted, of_repository, oneself, only_shown
-from .seams import Access, Commands, Queries
-
-API = "/api/v1"
-
-
-@dataclass(frozen=True)
-class Engine:
-    queries: Queries
-    commands: Commands
-    access: Access
-
-
-@dataclass(frozen=True)
-class Route:
-    method: str
-    path: str
-    parameters: type[p.Nothing]
-    answer: type | list[type]
-    needs: Need
-    ask: Callable[[Engine, Any], Awaitable[Any]] | None = None
-    lines: Callable[[Engine, Any], AsyncIterator[Any]] | None = None
-    as_principal: Callable[[Engine, Any, Principal], Awaitable[Any]] | None = None
+from .changeroutes import CHANGE_ROUTES
+from .needs import everything, of_application, of_environment, of_hosted, of_repository, oneself, only_shown
+from .table import API, Engine, Route
 
 
 def _status(engine: Engine, q: p.Status) -> Awaitable[views.StatusView]:
@@ -221,4 +198,5 @@ ROUTES: tuple[Route, ...] = (
         oneself,
         as_principal=lambda e, q, who: e.access.revoke_token(who, q.id, q.who),
     ),
+    *CHANGE_ROUTES,
 )

@@ -6,6 +6,15 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
 
+from trimtab.core.model.changeviews import (
+    ChangeDiffView,
+    ChangePlanView,
+    ChangesView,
+    ChangeView,
+    CommentsView,
+    TrailsView,
+    TrailView,
+)
 from trimtab.core.model.event import Event
 from trimtab.core.model.rights import Principal, Resource, TokenScope
 from trimtab.core.model.views import (
@@ -27,7 +36,7 @@ from trimtab.core.model.views import (
     TokenView,
     WhoView,
 )
-from trimtab.ports.people import People
+from trimtab.ports.people import Asker, People
 from trimtab.ports.target import LogLine, LogWish
 
 
@@ -77,6 +86,20 @@ class Queries(Protocol):
 
     async def doctor(self) -> DoctorView: ...
 
+    async def changes(self, repository: str, stage: str, author: str, before: int, limit: int, asker: Asker) -> ChangesView: ...
+
+    async def change(self, number: int, asker: Asker) -> ChangeView: ...
+
+    async def change_comments(self, number: int, asker: Asker) -> CommentsView: ...
+
+    async def change_plan(self, number: int, environment: str, since_approval: bool, asker: Asker) -> ChangePlanView: ...
+
+    async def change_diff(self, number: int, patch_set: int, path: str, asker: Asker) -> ChangeDiffView: ...
+
+    async def trails(self, asker: Asker) -> TrailsView: ...
+
+    async def trail(self, name: str, after: int, limit: int, asker: Asker) -> TrailView: ...
+
 
 class Commands(Protocol):
     """Acting. Each returns once it is taken, not once it is done."""
@@ -100,6 +123,43 @@ class Commands(Protocol):
     async def delete_repository(self, name: str, who: str) -> Accepted: ...
 
     async def accept(self, repository: str, revision: str, who: str) -> Accepted: ...
+
+    async def create_change(
+        self, repository: str, branch: str, target: str, title: str, description: str, draft: bool, asker: Asker
+    ) -> ChangeView: ...
+
+    # The name of the parameter is that of the API.
+    async def comment(
+        self,
+        number: int,
+        text: str,
+        thread: int,
+        file: str,
+        line: int,
+        environment: str,
+        object: str,  # noqa: A002
+        asker: Asker,
+    ) -> CommentsView: ...
+
+    async def resolve_thread(self, number: int, thread: int, resolved: bool, asker: Asker) -> CommentsView: ...
+
+    async def approve_change(self, number: int, environment: str, hash: str, asker: Asker) -> ChangeView: ...  # noqa: A002
+
+    async def unapprove_change(self, number: int, environment: str, asker: Asker) -> ChangeView: ...
+
+    async def merge_change(self, number: int, asker: Asker) -> ChangeView:
+        """Once it is known whether it can be merged now, and when it can, once it is."""
+        ...
+
+    async def unmerge_change(self, number: int, asker: Asker) -> ChangeView: ...
+
+    async def close_change(self, number: int, reason: str, asker: Asker) -> ChangeView: ...
+
+    async def reopen_change(self, number: int, asker: Asker) -> ChangeView: ...
+
+    async def edit_change(
+        self, number: int, title: str, description: str | None, draft: bool | None, asker: Asker
+    ) -> ChangeView: ...
 
 
 class Access(People, Protocol):

@@ -110,6 +110,7 @@ class Pushed(msgspec.Struct, frozen=True):
 class Edited(msgspec.Struct, frozen=True):
     title: str
     description: str
+    who: str = ""
 
 
 class Drafted(msgspec.Struct, frozen=True):
@@ -262,7 +263,8 @@ def step(review: Review, happening: Happening, now: datetime) -> Decision:
             return _pushed(review, happening, now)
         case Edited():
             change = msgspec.structs.replace(review.change, title=happening.title, description=happening.description)
-            return Decision(_with(review, change=change), _rest(now))
+            told = _event(review, now, "change.edited", f"{happening.who} calls it: {happening.title}", who=happening.who)
+            return Decision(_with(review, change=change), _rest(now), (told,))
         case Drafted():
             change = msgspec.structs.replace(review.change, draft=happening.draft)
             said = "marked it as a draft" if happening.draft else "marked it as ready"

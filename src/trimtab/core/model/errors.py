@@ -5,6 +5,7 @@
     │   └── NotFound     it names something that is not there
     ├── TransientError   the world did not answer: retry with back-off
     ├── Refused          policy or permission: say who can
+    │   └── Forbidden    no Grant allows it
     └── Bug              our own invariant broke: stop this key, keep the others going
 
 The type tells the next move. The text says what we were doing, to what, what went wrong, and what to do.
@@ -65,6 +66,10 @@ class TransientError(TrimtabError):
 
 class Refused(TrimtabError):  # noqa: N818 - a refusal is an answer, not an accident
     """A rule says no. ``remedy`` says who or what can say yes."""
+
+
+class Forbidden(Refused):
+    """Nobody has granted it to whoever asks."""
 
 
 class Bug(TrimtabError):  # noqa: N818

@@ -20,11 +20,11 @@ from .plan import FieldChange, Plan
 from .tree import Child
 
 
-class _View(msgspec.Struct, frozen=True, rename="camel"):
-    pass
+class View(msgspec.Struct, frozen=True, rename="camel"):
+    """The base of them all."""
 
 
-class ProblemView(_View, frozen=True):
+class ProblemView(View, frozen=True):
     file: str
     line: int
     field: str
@@ -36,12 +36,12 @@ class ProblemView(_View, frozen=True):
         return cls(problem.file, problem.line, problem.field, problem.message, problem.remedy)
 
 
-class SourceView(_View, frozen=True):
+class SourceView(View, frozen=True):
     file: str
     line: int
 
 
-class ManifestView(_View, frozen=True):
+class ManifestView(View, frozen=True):
     api_version: str
     kind: str
     namespace: str
@@ -56,14 +56,14 @@ class ManifestView(_View, frozen=True):
         return cls(ref.api_version, ref.kind, ref.namespace, ref.name, SourceView(manifest.file, manifest.line), body)
 
 
-class RenderView(_View, frozen=True):
+class RenderView(View, frozen=True):
     """`trimtab render`."""
 
     manifests: list[ManifestView]
     errors: list[ProblemView]
 
 
-class ChartRow(_View, frozen=True):
+class ChartRow(View, frozen=True):
     """One chart of a chart repository. ``change`` is added, kept, changed or removed; ``before`` the version that a changed one had."""
 
     name: str
@@ -75,14 +75,14 @@ class ChartRow(_View, frozen=True):
     before: str = ""
 
 
-class ChartsView(_View, frozen=True):
+class ChartsView(View, frozen=True):
     """`trimtab chart lock`."""
 
     file: str
     charts: list[ChartRow]
 
 
-class StepView(_View, frozen=True):
+class StepView(View, frozen=True):
     action: str
     object: ObjectRef
     application: str
@@ -91,7 +91,7 @@ class StepView(_View, frozen=True):
     hook: str = ""
 
 
-class HoldView(_View, frozen=True):
+class HoldView(View, frozen=True):
     """``application``, ``environment``: the plan that holds; ``hash`` is what `app approve` takes ("" when approval can't lift it)."""
 
     object: ObjectRef | None
@@ -102,7 +102,7 @@ class HoldView(_View, frozen=True):
     hash: str = ""
 
 
-class LeftView(_View, frozen=True):
+class LeftView(View, frozen=True):
     """A field that Git names and that is left to somebody else: neither drift nor overwritten."""
 
     object: ObjectRef
@@ -112,7 +112,7 @@ class LeftView(_View, frozen=True):
     to: str
 
 
-class PlanView(_View, frozen=True):
+class PlanView(View, frozen=True):
     """`trimtab plan`, `trimtab app plan`. ``hash`` covers all plans in it; ``plans`` gives each one's own hash by ``app@environment``."""
 
     hash: str
@@ -153,7 +153,7 @@ class PlanView(_View, frozen=True):
         )
 
 
-class DeploymentView(_View, frozen=True):
+class DeploymentView(View, frozen=True):
     """``revision`` is the commit that started this Deployment; ``changed`` tells whether the commit asked about is that one."""
 
     application: str
@@ -187,7 +187,7 @@ class DeploymentView(_View, frozen=True):
         )
 
 
-class StatusView(_View, frozen=True):
+class StatusView(View, frozen=True):
     """`trimtab status [COMMIT]`. ``seen`` is None while the commit has not been seen at a head; ``errors`` are those of the
     configuration and of rendering at that commit. ``settled`` is True when no Deployment that the commit changed is still moving.
     """
@@ -199,7 +199,7 @@ class StatusView(_View, frozen=True):
     errors: list[ProblemView] = []
 
 
-class ApplicationRow(_View, frozen=True):
+class ApplicationRow(View, frozen=True):
     """``origin`` says which Generator made it, and of what; "" for one that is written out."""
 
     name: str
@@ -212,14 +212,14 @@ class ApplicationRow(_View, frozen=True):
     origin: str = ""
 
 
-class ApplicationsView(_View, frozen=True):
+class ApplicationsView(View, frozen=True):
     """`trimtab app list`. ``next`` is the cursor of the next page ("" at the end)."""
 
     applications: list[ApplicationRow]
     next: str = ""
 
 
-class ChildView(_View, frozen=True):
+class ChildView(View, frozen=True):
     """What stands behind an object on its target: a replica set, a pod, an instance of a process."""
 
     object: ObjectRef
@@ -241,7 +241,7 @@ class ChildView(_View, frozen=True):
         )
 
 
-class ObjectView(_View, frozen=True):
+class ObjectView(View, frozen=True):
     """One object of an Application: wanted by Git, owned, or both."""
 
     object: ObjectRef
@@ -258,12 +258,12 @@ class ObjectView(_View, frozen=True):
     folded: int = 0
 
 
-class SuspensionView(_View, frozen=True):
+class SuspensionView(View, frozen=True):
     reason: str
     until: datetime | None
 
 
-class ApplicationView(_View, frozen=True):
+class ApplicationView(View, frozen=True):
     """`trimtab app show`, for one Environment."""
 
     name: str
@@ -284,17 +284,17 @@ class ApplicationView(_View, frozen=True):
     next_try: datetime | None
 
 
-class ApplicationDetails(_View, frozen=True):
+class ApplicationDetails(View, frozen=True):
     applications: list[ApplicationView]
 
 
-class HistoryView(_View, frozen=True):
+class HistoryView(View, frozen=True):
     """`trimtab app history`, newest first."""
 
     deployments: list[DeploymentView]
 
 
-class Reason(_View, frozen=True):
+class Reason(View, frozen=True):
     """One line of `trimtab app explain`: what is (not) being done, why, and who or what moves it on."""
 
     subject: str
@@ -303,14 +303,14 @@ class Reason(_View, frozen=True):
     next: str
 
 
-class ExplainView(_View, frozen=True):
+class ExplainView(View, frozen=True):
     application: str
     environment: str
     summary: str
     reasons: list[Reason]
 
 
-class EnvironmentRow(_View, frozen=True):
+class EnvironmentRow(View, frozen=True):
     name: str
     target: str
     applications: int
@@ -320,11 +320,11 @@ class EnvironmentRow(_View, frozen=True):
     message: str
 
 
-class EnvironmentsView(_View, frozen=True):
+class EnvironmentsView(View, frozen=True):
     environments: list[EnvironmentRow]
 
 
-class EnvironmentView(_View, frozen=True):
+class EnvironmentView(View, frozen=True):
     name: str
     target: str
     spec: dict[str, Any]
@@ -332,7 +332,7 @@ class EnvironmentView(_View, frozen=True):
     applications: list[ApplicationRow]
 
 
-class RepositoryRow(_View, frozen=True):
+class RepositoryRow(View, frozen=True):
     """A followed head. ``message`` is why it does not move; ``rewritten`` is the Revision of a rewritten history that waits."""
 
     repository: str
@@ -344,7 +344,7 @@ class RepositoryRow(_View, frozen=True):
     rewritten: str
 
 
-class HostedView(_View, frozen=True):
+class HostedView(View, frozen=True):
     """`trimtab repository show`: one that lives here. ``head`` is where the default branch is, "" while it has no commit."""
 
     repository: str
@@ -354,18 +354,18 @@ class HostedView(_View, frozen=True):
     bytes: int
 
 
-class RepositoriesView(_View, frozen=True):
+class RepositoriesView(View, frozen=True):
     """`trimtab repository list`."""
 
     repositories: list[RepositoryRow]
     hosted: list[HostedView] = []
 
 
-class EventsView(_View, frozen=True):
+class EventsView(View, frozen=True):
     events: list[Event]
 
 
-class Finding(_View, frozen=True):
+class Finding(View, frozen=True):
     """One line of `trimtab doctor`."""
 
     check: str
@@ -374,11 +374,11 @@ class Finding(_View, frozen=True):
     remedy: str = ""
 
 
-class DoctorView(_View, frozen=True):
+class DoctorView(View, frozen=True):
     findings: list[Finding]
 
 
-class DemoCheckView(_View, frozen=True):
+class DemoCheckView(View, frozen=True):
     """``measured`` says what was measured, or, when ``ok`` is False, what was seen instead."""
 
     claim: str
@@ -386,7 +386,7 @@ class DemoCheckView(_View, frozen=True):
     measured: str
 
 
-class DemoView(_View, frozen=True):
+class DemoView(View, frozen=True):
     """`trimtab demo`. ``directory`` is "" when nothing of it is left."""
 
     ok: bool
@@ -395,13 +395,13 @@ class DemoView(_View, frozen=True):
     checks: list[DemoCheckView]
 
 
-class Accepted(_View, frozen=True):
+class Accepted(View, frozen=True):
     """A command was taken. ``message`` says what happens now."""
 
     message: str
 
 
-class ErrorView(_View, frozen=True):
+class ErrorView(View, frozen=True):
     """What the API answers with a status of 400 or more."""
 
     message: str
@@ -415,7 +415,7 @@ def combined_hash(plans: list[Plan]) -> str:
     return digest(sorted((plan.environment, plan.application, plan.hash) for plan in plans))
 
 
-class TokenView(_View, frozen=True):
+class TokenView(View, frozen=True):
     """A token, without its secret. ``ended`` says why it is not good any more."""
 
     id: str
@@ -432,20 +432,20 @@ class TokenView(_View, frozen=True):
     ended: str = ""
 
 
-class TokensView(_View, frozen=True):
+class TokensView(View, frozen=True):
     """`trimtab token list`."""
 
     tokens: list[TokenView]
 
 
-class NewTokenView(_View, frozen=True):
+class NewTokenView(View, frozen=True):
     """`trimtab token create`: the only time that ``secret`` is shown."""
 
     secret: str
     token: TokenView
 
 
-class GrantedView(_View, frozen=True):
+class GrantedView(View, frozen=True):
     """A Grant that the asker has, by name or by a Group."""
 
     grant: str
@@ -454,7 +454,7 @@ class GrantedView(_View, frozen=True):
     scope: dict[str, list[str]]
 
 
-class WhoView(_View, frozen=True):
+class WhoView(View, frozen=True):
     """`trimtab whoami`."""
 
     user: str

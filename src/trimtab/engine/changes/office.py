@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from trimtab.core.lifecycle.change import Happening, Review
+from trimtab.core.model.change import Stage
 from trimtab.core.model.clearance import Clearance
 from trimtab.core.model.errors import TransientError, TrimtabError
 from trimtab.core.model.event import Event
@@ -28,6 +29,7 @@ from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Hosting
 from trimtab.ports.store import Loaded, Writes
 
+from .approved import ApprovedPlans
 from .desk import Desk
 from .looking import Looker
 from .merging import Merger
@@ -36,6 +38,7 @@ from .previewing import Previewer
 from .queue import Queue
 from .receiving import Gate
 from .surroundings import Surroundings
+from .talking import Talk
 
 CATCH_UP_SECONDS_MAX = 10.0
 CLEARANCES_MAX = 20
@@ -80,6 +83,8 @@ class Office:
         self.gate = Gate(
             hosting, self.desk, self.surroundings, journal, clock, number=loaded.change, link=link, emergency=self._emergency
         )
+        self.talk = Talk(journal, clock, lambda number: self.desk.moved((number,)) if number in reviews else None)
+        self.approved = ApprovedPlans(journal, loaded.documents, self._is_open)
         self._read: dict[Place, Revision] = {}
         self._moved = asyncio.Condition()
         self._opened = False
@@ -176,6 +181,10 @@ class Office:
         """The engine may have got to the merge before its clearance did."""
         for key, _, _ in _clearances(review):
             self._wake(key)
+
+    def _is_open(self, number: int) -> bool:
+        review = self.desk.reviews.get(number)
+        return review is not None and review.change.stage == Stage.OPEN
 
     def _emergency(self, revision: Revision) -> tuple[str, bytes]:
         """From now on what comes with ``revision`` asks for no approval; the document says so after a restart."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 from trimtab.core.decide.approvals import protection_of
 from trimtab.core.decide.rights import Directory
-from trimtab.core.model.change import Change
+from trimtab.core.model.change import Change, EnvironmentPlan
 from trimtab.core.model.config import Configuration
 from trimtab.core.model.protection import Protection
+from trimtab.core.model.rights import Resource
 from trimtab.engine.sources import Place
 from trimtab.engine.world import World
 from trimtab.ports.hosting import HOSTED
@@ -43,6 +44,15 @@ class Surroundings:
         """True when every thread of ``change`` has to be resolved."""
         found = self.protection(change.repository, change.target)
         return found is None or found.spec.resolved
+
+    def resources(self, change: Change, plan: EnvironmentPlan | None, environment: str) -> tuple[Resource, ...]:
+        """What an act on ``plan`` is about; None is the content, or an Environment that the Change does nothing in."""
+        applications = self.configuration.applications
+        named = [one.application for one in plan.planned] if plan is not None else []
+        if not named:
+            return (Resource(change.address, environment=environment),)
+        projects = {name: found.spec.project for name in named if (found := applications.get(name)) is not None}
+        return tuple(Resource(change.address, projects.get(name, ""), environment, application=name) for name in named)
 
     def places_of(self, change: Change) -> frozenset[Place]:
         """How the engine may be following the branch that ``change`` would move; empty when it does not."""
