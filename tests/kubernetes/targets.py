@@ -87,6 +87,7 @@ class World:
                 adopt=adopt,
                 leave=leaves,
                 left=preview.left,
+                fixed=preview.fixed,
                 budget=RemovalBudget(objects=1_000, empty_render="allow"),
             )
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.targets import World, config_map, manifest, opened
-from tests.kubernetes.test_ownership import crd, path_of, placed, service
+from tests.kubernetes.test_ownership import crd, placed, service
 from tests.kubernetes.test_target import deployment
 
 from trimtab.core.model.errors import Problem
@@ -139,46 +139,6 @@ async def test_an_object_that_the_store_does_not_take(cluster: Cluster, target: 
         assert not outcome.transient
     finally:
         cluster.api.request("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/larges.test.example")
-
-
-async def test_a_field_that_cannot_be_changed(world: World, cluster: Cluster, namespace: str) -> None:
-    """Is named before anything is done; nothing is removed for it."""
-    await world.settle([manifest(deployment(replicas=0))])
-    uid = cluster.api.get(path_of(cluster.api, deployment(), namespace))["metadata"]["uid"]
-    (problem,) = await refused(world.target, relabelled(deployment(replicas=0)))
-    assert problem.field == "spec.selector"
-    assert "cannot be changed in place" in problem.message
-    assert "trimtab.dev/replace" in problem.remedy
-    assert cluster.api.get(path_of(cluster.api, deployment(), namespace))["metadata"]["uid"] == uid
-
-
-async def test_a_field_that_cannot_be_changed_is_replaced_where_git_says_so(
-    world: World, cluster: Cluster, namespace: str
-) -> None:
-    """The plan shows the change; the object is removed and made anew, under a new uid."""
-    await world.settle([manifest(deployment(replicas=0))])
-    uid = cluster.api.get(path_of(cluster.api, deployment(), namespace))["metadata"]["uid"]
-    body = relabelled(deployment(replicas=0))
-    body["metadata"]["annotations"] = REPLACE
-    made = await world.settle([manifest(body)])
-    assert "/spec/selector/matchLabels/app" in {change.path for change in made.steps[0].changes}
-    live = cluster.api.get(path_of(cluster.api, deployment(), namespace))
-    assert live["spec"]["selector"]["matchLabels"] == {"app": "other"}
-    assert live["metadata"]["uid"] != uid
-
-
-def relabelled(body: dict[str, Any]) -> dict[str, Any]:
-    body["spec"]["selector"] = {"matchLabels": {"app": "other"}}
-    body["spec"]["template"]["metadata"] = {"labels": {"app": "other"}}
-    return body
-
-
-async def test_the_field_of_an_immutable_map_is_named(world: World) -> None:
-    """Also of a kind whose data cannot be changed at all."""
-    body = {**config_map(a="1"), "immutable": True}
-    await world.settle([manifest(body)])
-    problems = await refused(world.target, {**config_map(a="2"), "immutable": True})
-    assert [problem.field for problem in problems] == ["data"]
 
 
 async def test_a_conflict_names_manager_and_field(cluster: Cluster, namespace: str) -> None:

@@ -242,6 +242,7 @@ class Hands:
             elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),
             leave=leave,
             left=preview.left,
+            fixed=preview.fixed,
             adopt=found[0].spec.adopt if found else False,
             approved=state.approved | cleared,
             guard=guard,

@@ -16,7 +16,7 @@ from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
-from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.observed import Fixed, Observed, Scope
 from trimtab.core.model.plan import Outcome, Step
 from trimtab.core.model.tree import Tree
 from trimtab.core.model.views import Finding
@@ -55,6 +55,8 @@ class Preview(msgspec.Struct, frozen=True):
     observed: Mapping[Identity, Observed | None] = {}
     left: Mapping[Identity, tuple[Left, ...]] = {}
     """Fields that somebody else has written and that are to be left to them: by ``leave``, or by what the target knows itself."""
+    fixed: Mapping[Identity, Fixed] = {}
+    """Objects that can only be made anew, and not be changed to what their Manifest says."""
 
 
 class Target(Protocol):

@@ -23,6 +23,7 @@ from trimtab.core.decide import configuration
 from trimtab.core.decide import hooks as deciding_hooks
 from trimtab.core.decide import plan as planning
 from trimtab.core.decide.hooks import Waits
+from trimtab.core.decide.order import next_stage
 from trimtab.core.lifecycle import draft, reconcile
 from trimtab.core.lifecycle import hooks as lifecycle_hooks
 from trimtab.core.lifecycle.gates import gates
@@ -270,6 +271,22 @@ def waves_ignored() -> AbstractContextManager[Any]:
         return plan.steps
 
     return patch.object(reconcile, "next_stage", wrong)
+
+
+@defect("What comes after an object that is held is done as if it were not wanted.")
+def held_objects_are_passed_by() -> AbstractContextManager[Any]:
+    def wrong(plan: Plan, **named: Any) -> Any:
+        return next_stage(plan, **{**named, "settled": True})
+
+    return patch.object(reconcile, "next_stage", wrong)
+
+
+@defect("What cannot be changed in place is made anew, whether Git says so or not.")
+def made_anew_unasked() -> AbstractContextManager[Any]:
+    def fixed(situation: Any) -> Any:
+        return {it: msgspec.structs.replace(one, replaces=True) for it, one in situation.fixed.items()}
+
+    return _situation(fixed=fixed)
 
 
 @defect("A suspended application is worked on.")

@@ -18,7 +18,7 @@ from trimtab.core.model.names import Identity, Key
 from trimtab.engine.following import Saved
 
 from .faults import moment
-from .objects import Thing
+from .objects import Thing, spec_of
 from .witness import Acting, Witness, Writing, started
 from .worlds import View, Wanted
 
@@ -229,6 +229,34 @@ def stages_keep_their_order(witness: Witness, acting: Acting) -> Iterator[str]:
         waits = thing is not None and not thing.ready and sequence == acting.sequence
         if waits and (acting.mutation.verb == "removed" or wave < entry.wave):
             yield f"{identity[3]} of a lower wave is not ready yet"
+
+
+@law(ACTS)
+def what_is_held_is_built_on_by_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
+    """While an object cannot become what a release wants, nothing of that release is done in a later wave, and no removal either."""
+    mutation, state = acting.mutation, acting.state
+    if acting.process != acting.holder or state is None or state.settled or mutation.hook or mutation.action not in _RELEASES:
+        return
+    wanted = _content_of(acting) or {}
+    mine = wanted.get(mutation.ref.identity)
+    for identity, one in wanted.items():
+        thing = acting.there.get(identity)
+        ours = thing is not None and thing.owner is not None and thing.owner.application == mutation.application
+        if thing is None or not ours or one.hook or one.replaces or one.fixed == spec_of(thing.body).get("fixed", 0):
+            continue
+        if mutation.action == "remove" or (mine is not None and mine.wave > one.wave):
+            yield f"{one.name} of wave {one.wave} is held"
+
+
+_RELEASES = ("create", "update", "replace", "adopt", "handover", "remove")
+
+
+@law(ACTS)
+def nothing_is_made_anew_unasked(witness: Witness, acting: Acting) -> Iterator[str]:
+    """An object is only replaced where Git says so."""
+    wanted = (_content_of(acting) or {}).get(acting.mutation.ref.identity)
+    if acting.mutation.action == "replace" and wanted is not None and not wanted.replaces:
+        yield "Git does not say that it may be made anew"
 
 
 @law(ACTS)

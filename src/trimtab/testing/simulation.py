@@ -204,6 +204,7 @@ class Simulation:
     branches: dict[str, Content] = field(default_factory=dict)
     history: dict[str, list[str]] = field(default_factory=dict)
     held_once: list[tuple[Key, Plan, int]] = field(default_factory=list)
+    refixed: set[Identity] = field(default_factory=set)
     asked_again: list[Grant] = field(default_factory=list)
     approved_at_the_end: list[Grant] = field(default_factory=list)
     commits: dict[str, Commit] = field(default_factory=dict)

@@ -68,6 +68,22 @@ async def change(world: Simulation) -> str:
 
 
 @operation(3)
+async def refix(world: Simulation) -> str:
+    """Change a field that can only be set when the object is made, among other changes; some say that it may be made anew."""
+    branch, content, path = _somewhere(world)
+    names = sorted(name for name, one in content.directories.get(path, {}).items() if not one.hook)
+    if not names:
+        return ""
+    objects = content.directories[path]
+    _renew(objects)
+    name = world.chance.choice(names)
+    replaces = world.chance.random() < 0.5
+    objects[name] = replace(objects[name], fixed=objects[name].fixed + 1, replaces=replaces)
+    world.refixed.add(objects[name].identity)
+    return world.commit(branch, content, f"change what is fixed of {name} in {path}{' and make it anew' if replaces else ''}")
+
+
+@operation(3)
 async def overtake(world: Simulation) -> str:
     """An application and what it depends on change together; then what it depends on changes once more before it got its turn."""
     content = world.branches["main"].copy()
@@ -677,11 +693,24 @@ async def mend(world: Simulation) -> None:
     for branch in world.branches:
         world.restore(branch)
     await mend_everything(world)
+    if not world.left_held:
+        _make_anew(world)
     _complete(world)
     for target in world.targets.made.values():
         target.down = False
     if not world.left_held:
         _resolve_rivals(world)
+
+
+def _make_anew(world: Simulation) -> None:
+    """Whatever has had another fixed field at some time may be made anew, wherever it is declared."""
+    for branch, content in list(world.branches.items()):
+        made = content.copy()
+        for objects in made.directories.values():
+            for name, one in objects.items():
+                objects[name] = replace(one, replaces=one.replaces or (one.identity in world.refixed and not one.hook))
+        if made != content:
+            world.commit(branch, made, "let be made anew what cannot be changed")
 
 
 def _complete(world: Simulation) -> None:

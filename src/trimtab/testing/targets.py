@@ -4,7 +4,8 @@ In: the calls of the Target port, and what else befalls a world (`drift`, `delet
 port's answers and a count of the calls; every mutation is in the world's journal (`objects.py`).
 
 A manifest's spec may ask for trouble: ``{"never": "ready"}`` makes an object that never gets healthy, ``{"fails": "why"}`` one
-that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`.
+that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`. ``fixed`` can only be set when
+an object is made.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from trimtab.core.model.health import HEALTHY, Health, HealthStatus
 from trimtab.core.model.hook import Hook, annotated
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
-from trimtab.core.model.manifest import Body, Manifest
+from trimtab.core.model.manifest import REPLACE_ANNOTATION, Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
-from trimtab.core.model.observed import Observed, Scope
+from trimtab.core.model.observed import Fixed, Observed, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
 from trimtab.core.model.tree import NO_TREE, Child, Tree
 from trimtab.core.model.views import Finding
@@ -41,6 +42,10 @@ Validate = Callable[[Manifest], Problem | None]
 def _valid(manifest: Manifest) -> Problem | None:
     why = spec_of(manifest.body).get("invalid")
     return Problem(f"{manifest.ref}: {why}", manifest.file, manifest.line, "spec.invalid") if why else None
+
+
+def _replaces(manifest: Manifest) -> bool:
+    return manifest.annotations.get(REPLACE_ANNOTATION) == "true"
 
 
 @dataclass
@@ -104,7 +109,17 @@ class FakeTarget:
     ) -> Preview:
         await self._before("preview")
         problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
-        return Preview({manifest.identity: manifest.body for manifest in manifests}, tuple(problems))
+        bodies = {manifest.identity: manifest.body for manifest in manifests}
+        fixed = {one.identity: Fixed(("spec.fixed",), _replaces(one)) for one in manifests if self._differs(one)}
+        return Preview(bodies, tuple(problems), fixed=fixed)
+
+    def _differs(self, manifest: Manifest) -> bool:
+        found = self.objects.there.get(manifest.identity)
+        return (
+            found is not None
+            and annotated(manifest) is None
+            and spec_of(found.body).get("fixed") != spec_of(manifest.body).get("fixed")
+        )
 
     async def apply(self, step: Step, revision: str) -> Outcome:
         await self._before("apply", str(step.ref))
@@ -120,6 +135,8 @@ class FakeTarget:
             return Failed(step.ref, f"apply {step.ref}: it belongs to {found.owner.installation}", "Choose another name")
         if found is not None and step.action is Action.RUN and step.manifest.digest != found.digest and found.uid != step.uid:
             return Failed(step.ref, f"run {step.ref}: another object has taken its place")
+        if step.action is Action.UPDATE and found is not None and found.uid == step.uid and self._differs(step.manifest):
+            return Failed(step.ref, f"update {step.ref}: spec.fixed cannot be changed in place", transient=False)
         uid = self.objects.put(step, step.manifest)
         await self.world.faults.point("target.apply:after", str(step.ref))
         return Applied(step.ref, uid)
@@ -189,8 +206,10 @@ class FakeTarget:
     # What else befalls a world.
 
     def drift(self, identity: Identity, body: Body) -> None:
-        """Somebody edits an object by hand."""
-        self.objects.edit(self.objects.there[identity], body)
+        """Somebody edits an object by hand; what is fixed is not to be edited."""
+        thing = self.objects.there[identity]
+        fixed = {"fixed": spec_of(thing.body)["fixed"]} if "fixed" in spec_of(thing.body) else {}
+        self.objects.edit(thing, {**body, "spec": {**spec_of(body), **fixed}} if fixed else body)
 
     def delete(self, identity: Identity) -> None:
         """Somebody deletes an object by hand."""

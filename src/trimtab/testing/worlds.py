@@ -20,6 +20,7 @@ from trimtab.core.model.manifest import (
     HOOK_ANNOTATION,
     HOOK_DELETE_ANNOTATION,
     KEEP_ANNOTATIONS,
+    REPLACE_ANNOTATION,
     Manifest,
     digest,
 )
@@ -39,7 +40,8 @@ RELEASE = "release"
 @dataclass(frozen=True)
 class Wanted:
     """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy. ``hook`` are the phases in which it is run, if
-    it is one, and ``delete`` when its object goes.
+    it is one, and ``delete`` when its object goes. ``fixed`` can only be set when the object is made, and made anew it may be only when
+    it says so (``replaces``).
     """
 
     kind: str
@@ -51,6 +53,8 @@ class Wanted:
     trouble: Literal["", "never", "fails", "refuses", "invalid"] = ""
     hook: str = ""
     delete: str = ""
+    fixed: int = 0
+    replaces: bool = False
 
     @property
     def manifest(self) -> Manifest:
@@ -64,8 +68,9 @@ class Wanted:
 @lru_cache(maxsize=4096)
 def _manifest(wanted: Wanted) -> Manifest:
     hooks = {HOOK_ANNOTATION: wanted.hook, HOOK_DELETE_ANNOTATION: wanted.delete} if wanted.hook else {}
+    hooks |= {REPLACE_ANNOTATION: "true"} if wanted.replaces else {}
     notes = {**hooks, **({ADOPT_ANNOTATION: "true"} if wanted.adopt else {}), **(_KEEP if wanted.keep else {})}
-    spec: dict[str, Any] = {"version": wanted.version}
+    spec: dict[str, Any] = {"version": wanted.version, **({"fixed": wanted.fixed} if wanted.fixed else {})}
     if wanted.trouble:
         spec[wanted.trouble] = "ready" if wanted.trouble == "never" else "somebody made it so"
     return manifest(wanted.kind, wanted.name, wave=wanted.wave or None, annotations=notes or None, **spec)

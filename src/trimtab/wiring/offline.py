@@ -228,6 +228,7 @@ async def _plan_of(
         budget=environment.spec.removal,
         leave=leave,
         left=preview.left,
+        fixed=preview.fixed,
         adopt=application.spec.adopt if application else False,
         hooks=[Hooked(manifest, hook, hook.phases(first=first)) for manifest, hook in hooks],
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trimtab.core.decide.order import next_stage
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
-from trimtab.core.model.plan import Action, Plan, Step
+from trimtab.core.model.plan import Action, Hold, Plan, Step
 from trimtab.testing.factories import ref
 
 PROGRESSING = Health(HealthStatus.PROGRESSING)
@@ -48,6 +48,29 @@ def test_what_went_to_another_application_is_not_waited_for() -> None:
     """A held object has no health, and no patience would give it one."""
     made, waves = plan(step("web", 1)), {identity("db"): 0}
     assert next_stage(made, touched=[identity("db")], waves=waves, health={}) == made.steps
+
+
+def test_nothing_of_a_release_comes_after_what_is_held() -> None:
+    """Lower waves and its own go, later ones and removals wait; once the release is out, all of it is kept true."""
+    waves = {identity(name): wave for name, wave in (("db", 0), ("job", 1), ("cache", 1), ("web", 2))}
+    held = (Hold(ref("Process", "job"), "spec.template cannot be changed in place", "putting it back"),)
+
+    def stage(*steps: Step, **options: bool) -> tuple[Step, ...]:
+        return next_stage(Plan("shop", "host", steps, held), touched=(), waves=waves, health={}, **options)
+
+    db, cache, web, old = step("db", 0), step("cache", 1), step("web", 2), step("old", 0, Action.REMOVE)
+    assert stage(db, cache, web, old) == (db,)
+    assert stage(cache, web, old) == (cache,)
+    assert stage(web, old) == stage(old) == ()
+    assert stage(web, settled=True) == (web,)
+    assert stage(old, settled=True) == (old,)
+
+
+def test_a_removal_that_is_held_holds_up_nothing_else() -> None:
+    """What Git wants does not wait for somebody's yes to what goes."""
+    gone = step("old", 0, Action.REMOVE)
+    made = Plan("shop", "host", (step("web", 1),), (Hold(gone.ref, "the budget", "approving", approvable=True, step=gone),))
+    assert next_stage(made, touched=(), waves={identity("web"): 1}, health={}) == made.steps
 
 
 def test_removals_come_last_from_the_highest_wave_down() -> None:

@@ -13,7 +13,7 @@ from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
-from trimtab.core.model.observed import Observed
+from trimtab.core.model.observed import Fixed, Observed
 from trimtab.core.model.plan import Action, LeftField, Plan
 from trimtab.testing.factories import INSTALLATION, entry, inventory, manifest, observed, seen
 
@@ -61,6 +61,29 @@ def test_what_differs_is_updated_with_the_fields_that_differ() -> None:
     (step,) = plan(situation(WEB, there=(observed(WEB, uid="u7", replicas=9),), owned=[entry(WEB)])).steps
     assert (step.action, step.uid) == (Action.UPDATE, "u7")
     assert [(change.path, change.from_, change.to) for change in step.changes] == [("/spec/replicas", 9, 2)]
+
+
+def test_what_cannot_be_changed_in_place_is_held_and_made_anew_only_where_git_says_so() -> None:
+    """The Hold names the field, and no approval lifts it; a replacement shows what it changes, and on which object."""
+    there: dict[str, Any] = {
+        "there": (observed(WEB, uid="u7", replicas=9), observed(DB)),
+        "owned": [entry(WEB, uid="u7"), entry(DB)],
+    }
+    (hold,) = plan(situation(WEB, DB, **there, fixed={WEB.identity: Fixed(("spec.replicas",))})).holds
+    assert (hold.object, hold.reason, hold.approvable) == (WEB.ref, "spec.replicas cannot be changed in place", False)
+    assert 'trimtab.dev/replace: "true"' in hold.lifted_by
+    (step,) = plan(situation(WEB, DB, **there, fixed={WEB.identity: Fixed(("spec.replicas",), replaces=True)})).steps
+    assert (step.action, step.uid, [change.path for change in step.changes]) == (Action.REPLACE, "u7", ["/spec/replicas"])
+
+
+def test_what_is_somebody_elses_is_not_said_to_be_fixed() -> None:
+    """First it has to be ours to be; what is to be adopted or handed over is held like what we have."""
+    fixed = {WEB.identity: Fixed(("spec.replicas",))}
+    foreign = situation(WEB, there=(observed(WEB, application=None, replicas=9),), fixed=fixed)
+    assert held(plan(foreign)) == [("web", "it is there already and belongs to nobody")]
+    assert held(plan(replace(foreign, adopt=True))) == [("web", "spec.replicas cannot be changed in place")]
+    other = situation(WEB, there=(observed(WEB, application="cart", replicas=9),), fixed=fixed)
+    assert held(plan(other)) == [("web", "spec.replicas cannot be changed in place")]
 
 
 def test_ours_by_the_target_and_unknown_to_the_inventory_is_taken_in() -> None:

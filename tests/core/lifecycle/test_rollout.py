@@ -118,6 +118,8 @@ def test_a_pause_between_is_a_due_time() -> None:
     found = turn(Key("b", "shop"), fleet, states, NOW)
     assert found == ("waits for environment a, which has been healthy for a short time only", NOW + timedelta(seconds=40))
     assert turn(Key("b", "shop"), fleet, states, NOW + timedelta(seconds=40)) == ("", None)
+    # The clock was set back by a day: nobody waits for that day to pass.
+    assert turn(Key("b", "shop"), fleet, states, NOW - timedelta(days=1)) == ("", None)
 
 
 def test_one_that_is_just_starting_counts_before_it_is_stored() -> None:

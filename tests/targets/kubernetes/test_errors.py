@@ -79,7 +79,7 @@ def test_an_invalid_object_names_its_fields_and_those_that_cannot_change() -> No
     ]
     error = status(422, "Deployment.apps is invalid", "Invalid", causes=causes)
     assert isinstance(error, errors.Invalid)
-    assert error.immutable == ("spec.selector",)
+    assert (error.immutable, error.fixed) == (("spec.selector",), ())
     assert [cause.field for cause in error.fields] == ["spec.selector", "spec.template"]
     assert error.problems[1] == Problem(message="Required value", field="spec.template")
 
@@ -154,3 +154,28 @@ def test_a_server_cannot_flood_us() -> None:
     error = status(422, "m" * 100_000, "Invalid", causes=[{"message": "x" * 10_000, "field": "f" * 10_000}] * 1_000)
     assert len(str(error)) < 2_000
     assert len(error.causes) == errors.CAUSES_MAX
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Invalid value: {"app":"other"}: field is immutable',
+        "Invalid value: " + "x" * 5_000 + ": field is immutable",
+        'Invalid value: ["10.0.0.7"]: may not change once set',
+        "Invalid value: {}: cannot change roleRef",
+        "Forbidden: updates to statefulset spec for fields other than 'replicas' and 'template' are forbidden",
+        "Forbidden: updates to provisioner are forbidden.",
+        "Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
+        "Forbidden: field is immutable when `immutable` is set",
+        "Forbidden: spec is immutable after creation except resources.requests for bound claims",
+        "Invalid value: 3: field is immutable for unsuspended job once set",
+        "Invalid value: may not be changed in an update.",
+        "Invalid value: Value is immutable",
+    ],
+)
+def test_a_field_that_cannot_be_changed_is_known_by_the_words_of_each_kind(words: str) -> None:
+    """Those of Kubernetes' own kinds and of definitions, however long the value that is quoted before them."""
+    error = status(422, "x is invalid", "Invalid", causes=[{"reason": "FieldValueInvalid", "message": words, "field": "spec.it"}])
+    assert isinstance(error, errors.Invalid)
+    assert error.fixed == ("spec.it",)
+    assert all(len(cause.message) <= 1_000 for cause in error.causes)

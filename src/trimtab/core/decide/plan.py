@@ -4,6 +4,7 @@ For each object that Git wants:
 
     not there                                        create
     there, ours                                      update, when a field differs
+    there, and a field cannot be changed in place    replace when declared, else Hold
     there, another application's, which lets it go   handover, or a Hold while that one is suspended
     there, another application's, which wants it     Hold
     there, another installation's or environment's   Hold
@@ -40,9 +41,18 @@ from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave, Left
-from trimtab.core.model.manifest import CONFIRM, END_ANNOTATION, KEEP_ANNOTATIONS, PRUNE_ANNOTATION, Body, Manifest, digest
+from trimtab.core.model.manifest import (
+    CONFIRM,
+    END_ANNOTATION,
+    KEEP_ANNOTATIONS,
+    PRUNE_ANNOTATION,
+    REPLACE_ANNOTATION,
+    Body,
+    Manifest,
+    digest,
+)
 from trimtab.core.model.names import Identity, Key, ObjectRef
-from trimtab.core.model.observed import Observed, Owner
+from trimtab.core.model.observed import Fixed, Observed, Owner
 from trimtab.core.model.plan import Action, Hold, LeftField, Plan, Step
 
 from .budget import held_because
@@ -51,6 +61,7 @@ from .hooks import OVER, Hooked, Occasion, by_place, is_mine
 from .pointers import places, shown
 
 ABSENT = "absent"
+FIELDS_SHOWN_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Situation:
     want it at their newest, where several do or did. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
-    found to be theirs. ``elsewhere`` is what other applications of the environment remove at the same Revision.
+    found to be theirs; ``fixed`` are objects that can only be made anew. ``elsewhere`` is what other applications of the environment remove at the same Revision.
     ``hooks`` are those that Git has, which are not among ``desired``, ``runs`` what became of them in this Deployment, ``failed`` that the
     Deployment has failed, ``occasion`` which Deployment this is for them. ``ending``: Git declares the application no more.
     """
@@ -96,6 +107,7 @@ class Situation:
     elsewhere: Elsewhere = Elsewhere()
     leave: Mapping[Identity, Leave] = field(default_factory=dict)
     left: Mapping[Identity, tuple[Left, ...]] = field(default_factory=dict)
+    fixed: Mapping[Identity, Fixed] = field(default_factory=dict)
     adopt: bool = False
     approved: frozenset[str] = frozenset()
     hooks: Sequence[Hooked] = ()
@@ -193,9 +205,12 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
         return held
     if observed is None:
         return _step(situation, Action.CREATE, manifest, None)
-    entry = situation.inventory.get(identity)
-    if _ours(situation, entry, observed):
-        step = _step(situation, Action.UPDATE, manifest, observed)
+    entry, fixed = situation.inventory.get(identity), situation.fixed.get(identity)
+    ours = _ours(situation, entry, observed)
+    if fixed is not None and not fixed.replaces and (ours or observed.owner is not None or situation.adopt or manifest.adopts):
+        return _fixed(manifest, fixed)
+    if ours:
+        step = _step(situation, Action.REPLACE if fixed is not None else Action.UPDATE, manifest, observed)
         return step if step.changes or entry is None or entry.application != situation.key.application else None
     if observed.owner is not None:
         return _step(situation, Action.HANDOVER, manifest, observed)
@@ -206,6 +221,12 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
         "it is there already and belongs to nobody",
         'annotating it in Git with trimtab.dev/adopt: "true", or removing it from the target',
     )
+
+
+def _fixed(manifest: Manifest, fixed: Fixed) -> Hold:
+    fields = ", ".join(fixed.fields[:FIELDS_SHOWN_MAX]) or "a field"
+    lifted_by = f'putting that back, or annotating the object in Git with {REPLACE_ANNOTATION}: "true", so that it is made anew'
+    return Hold(manifest.ref, f"{fields} cannot be changed in place", lifted_by)
 
 
 def _in_the_way(situation: Situation, manifest: Manifest, observed: Observed | None) -> Hold | None:

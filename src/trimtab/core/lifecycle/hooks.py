@@ -82,10 +82,10 @@ def beside(draft: Draft, looked: Looked) -> tuple[Plan, Mapping[Identity, int], 
     """The release with the hooks of its own phase: what runs there keeps later waves waiting like everything else."""
     if not looked.hooks:
         return looked.plan, looked.waves, looked.health
-    running = {run.place for run in draft.state.runs if not run.ended}
-    here = [one for one in looked.hooks if one.phase == HookPhase.MAIN and one.place in running]
+    known = {run.place: run.ended for run in draft.state.runs}
+    here = [one for one in looked.hooks if one.phase == HookPhase.MAIN and not known.get(one.place, False)]
     waves = {one.ref.identity: one.wave for one in here}
-    health = {one.ref.identity: _RUNS for one in here}
+    health = {one.ref.identity: _RUNS for one in here if one.place in known}
     return main_of(looked.plan), {**looked.waves, **waves}, {**looked.health, **health}
 
 

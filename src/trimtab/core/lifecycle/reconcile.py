@@ -226,7 +226,7 @@ def _looked(draft: Draft, looked: Looked) -> Decision:
     if first is not None:
         return _obey(draft, looked, first)
     plan, waves, health = hooks.beside(draft, looked)
-    stage = next_stage(plan, touched=state.touched, waves=waves, health=health)
+    stage = next_stage(plan, touched=state.touched, waves=waves, health=health, settled=state.settled)
     if stage:
         return _take(draft, stage) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
     return _settle(draft, looked)
@@ -314,7 +314,7 @@ def _settle(draft: Draft, looked: Looked) -> Decision:
     beside = hooks.of_phase(draft, looked, HookPhase.MAIN)
     if isinstance(beside, Waits) and health.status in WELL:
         return _obey(draft, looked, beside)
-    if steps or health.status not in WELL:
+    if health.status not in WELL or (steps and not looked.plan.holds):
         return _await_health(draft, health)
     if beside is not None:
         return _obey(draft, looked, beside)

@@ -88,11 +88,13 @@ def _well(state: Reconciliation, fleet: Fleet, now: datetime) -> bool:
     current = state.current
     if current is None or not _ahead(state) or current.phase != Phase.HEALTHY or state.health.status not in WELL:
         return False
-    return _rested(current, fleet) <= now
+    return _rests_until(current, fleet, now) is None
 
 
-def _rested(current: Deployment, fleet: Fleet) -> datetime:
-    return current.since + timedelta(seconds=fleet.pause_seconds)
+def _rests_until(current: Deployment, fleet: Fleet, now: datetime) -> datetime | None:
+    """When the pause ends; None when it has. What seems to have got well in the future did so before the clock was set back."""
+    end = current.since + timedelta(seconds=fleet.pause_seconds)
+    return end if current.since <= now < end else None
 
 
 def _under_way(state: Reconciliation, fleet: Fleet, now: datetime) -> bool:
@@ -110,8 +112,7 @@ def _due(state: Reconciliation, fleet: Fleet, now: datetime) -> datetime | None:
     """When it has been healthy for long enough; None when that is not what is lacking."""
     if state.current is None or state.current.phase != Phase.HEALTHY or state.health.status not in WELL:
         return None
-    rested = _rested(state.current, fleet)
-    return rested if rested > now else None
+    return _rests_until(state.current, fleet, now)
 
 
 def _is(state: Reconciliation) -> str:

@@ -21,6 +21,8 @@ Body = dict[str, Any]
 
 WAVE_ANNOTATIONS = ("trimtab.dev/wave", "argocd.argoproj.io/sync-wave")
 ADOPT_ANNOTATION = "trimtab.dev/adopt"
+REPLACE_ANNOTATION = "trimtab.dev/replace"
+"""As "true": when a field changes that cannot be changed in place, the object may be removed and made anew."""
 HOOK_ANNOTATION = "trimtab.dev/hook"
 HOOK_DELETE_ANNOTATION = "trimtab.dev/hook-delete"
 HOOK_ANNOTATIONS = (HOOK_ANNOTATION, "argocd.argoproj.io/hook", "helm.sh/hook")

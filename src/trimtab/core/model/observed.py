@@ -37,6 +37,15 @@ class Observed(msgspec.Struct, frozen=True):
     status: dict[str, Any] = {}
 
 
+class Fixed(msgspec.Struct, frozen=True):
+    """Why an object that is there cannot become what Git says in its place: ``fields`` of it can only be set when it is made.
+    ``replaces``: Git says that it may be made anew for that.
+    """
+
+    fields: tuple[str, ...]
+    replaces: bool = False
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What to look at in an Environment. ``refs=None`` means: everything there that this installation owns."""
 

@@ -122,6 +122,11 @@ class Invalid(ApiError, UserError):  # noqa: N818
         """The fields that cannot change on an object that is there; a new object could have them."""
         return tuple(cause.field for cause in self.causes if _IMMUTABLE.search(cause.message))
 
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """As `immutable`, where that is all that is wrong."""
+        return self.immutable if len(self.immutable) == len(self.causes) else ()
+
 
 class Forbidden(ApiError, Refused):  # noqa: N818
     @property
@@ -163,7 +168,9 @@ class Unreachable(ApiError, TransientError):  # noqa: N818
 
 
 _IMMUTABLE = re.compile(
-    r"field is immutable|may not be changed|updates to .* are forbidden|cannot be changed|is immutable", re.IGNORECASE
+    r"(?:is|are) immutable|immutable (?:after|when|once)|(?:may|can) ?not be (?:changed|modified)|(?:may not|cannot) change (?:once set|roleRef)"
+    r"|updates to .* are forbidden|pod updates may not|(?:primary ipFamily|primary clusterIP) can not be unset",
+    re.IGNORECASE,
 )
 _RBAC = re.compile(r"(?:cannot|can not) (?:\w+ resource|\w+ path|impersonate)|is attempting to grant RBAC permissions")
 _MANAGER = re.compile(r'^conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<sub>[^"]*)")?(?: using (?P<version>\S+))?')
@@ -248,9 +255,15 @@ def _causes_in(words: str) -> tuple[Cause, ...]:
 def _clean(cause: Cause) -> Cause:
     return Cause(
         one_line(cause.reason, characters_max=100),
-        one_line(cause.message, characters_max=MESSAGE_CHARACTERS_MAX),
+        one_line(_both_ends(cause.message), characters_max=MESSAGE_CHARACTERS_MAX),
         one_line(cause.field, characters_max=300),
     )
+
+
+def _both_ends(message: str) -> str:
+    """A long message quotes the value first, and says at its end what is wrong with it."""
+    half = MESSAGE_CHARACTERS_MAX // 2 - 2
+    return message if len(message) <= MESSAGE_CHARACTERS_MAX else f"{message[:half]} … {message[-half:]}"
 
 
 def _field_conflict(cause: Cause) -> FieldConflict:

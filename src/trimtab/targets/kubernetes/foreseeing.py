@@ -19,7 +19,7 @@ from trimtab.core.model.errors import Problem
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, ObjectRef
-from trimtab.core.model.observed import Observed, Owner
+from trimtab.core.model.observed import Fixed, Observed, Owner
 from trimtab.ports.clock import Clock
 
 from . import adoption, fields, leaving, locating, refusals
@@ -44,6 +44,8 @@ ANSWER_SECONDS_MAX = 300.0
 FULL_CHECK_SECONDS = 3_600.0
 """How often an object is asked about although nothing has been seen to move; spread, so that they don't come together."""
 
+_ALLOCATED = "is already allocated"
+"""What the server says of a port that the object to be replaced has itself."""
 _TYPED = frozenset(
     {
         "",
@@ -69,7 +71,7 @@ NOTHING = Leave()
 
 class Foreseen(msgspec.Struct, frozen=True):
     """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is). ``taken``: the server would take it.
-    ``left`` is left to others.
+    ``left`` is left to others, ``fixed`` what keeps it from being changed in place.
     """
 
     body: Body
@@ -77,6 +79,7 @@ class Foreseen(msgspec.Struct, frozen=True):
     asked: bool = True
     taken: bool = False
     left: tuple[Left, ...] = ()
+    fixed: Fixed | None = None
 
 
 class Foresight:
@@ -163,6 +166,10 @@ class Foresight:
                 self._hooks.popitem(last=False)
         return []
 
+    async def _not_twice(self, manifest: Manifest, beside: Sequence[Manifest]) -> list[Problem]:
+        """What keeps it from being made a second time: nothing is removed that could not be made anew."""
+        return [one for one in await self.could_run(manifest, beside) if _ALLOCATED not in one.message]
+
     def applied(self, manifest: Manifest, known: Known, resource: Resource, gone: tuple[str, ...] = ()) -> None:
         """``known`` is what came of applying ``manifest``, out of which ``gone`` was cut."""
         if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
@@ -210,8 +217,20 @@ class Foresight:
         gone: tuple[str, ...] = (),
     ) -> Foreseen | list[Problem]:
         namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
+        fixed: Fixed | None = None
         try:
             foreseen, there, entry = await self._both(manifest, resource, namespace, name)
+        except Invalid as error:
+            if not error.fixed:
+                raise
+            fixed, entry = Fixed(error.fixed, replaces(manifest.annotations)), b""
+            owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
+            wanted = shaped(self.body(manifest, resource, owner))
+            async with self._places:
+                there = await self.there(resource, namespace, name)
+            if fixed.replaces and (wrong := await self._not_twice(manifest, beside)):
+                return wrong
+            foreseen = _over(shaped(there.body()) if there is not None else {}, wanted)
         except NotFound as error:
             if error.kind != "namespaces" or _makes_namespace(beside, namespace):
                 return Foreseen(manifest.body)
@@ -220,7 +239,7 @@ class Foresight:
         if there is None:
             return Foreseen(foreseen, taken=bool(entry))
         observed = looked(there, manifest.ref, self._cluster.namespace)
-        answer = Foreseen(foreseen, observed)
+        answer = Foreseen(foreseen, observed, fixed=fixed)
         if known is not None and known.version == describe(there, self._cluster.namespace).version:
             self._keep(manifest, known, answer, gone)
             if answer.body == observed.body and fields.tree(entry) == fields.tree(known.managed):
@@ -247,12 +266,11 @@ class Foresight:
             try:
                 answer = await client.apply(resource, namespace, name, wanted, force=True, dry_run=True)
             except Invalid as error:
-                anew = error.immutable and replaces(manifest.annotations)
-                undryable = refusals.NO_DRY_RUN in error.message
-                if error.immutable and not anew:
+                if error.fixed:
                     raise
+                undryable = refusals.NO_DRY_RUN in error.message
                 there = await self.there(resource, namespace, name)
-                if not anew and not undryable:
+                if not undryable:
                     healed = self._healed(wanted, there)
                     if healed is None:
                         raise

@@ -14,7 +14,15 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from trimtab.core.model.manifest import CONFIRM, END_ANNOTATION, KEEP_ANNOTATIONS, PRUNE_ANNOTATION, Body, Manifest
+from trimtab.core.model.manifest import (
+    CONFIRM,
+    END_ANNOTATION,
+    KEEP_ANNOTATIONS,
+    PRUNE_ANNOTATION,
+    REPLACE_ANNOTATION,
+    Body,
+    Manifest,
+)
 from trimtab.core.model.observed import Owner
 
 INSTALLATION = "trimtab.dev/installation"
@@ -25,8 +33,6 @@ DIGEST = "trimtab.dev/digest"
 PLACED = "trimtab.dev/placed"
 """Annotated as "default" when Git names no namespace, so that the object keeps the name that it has in Git."""
 OURS = frozenset({INSTALLATION, ENVIRONMENT, APPLICATION, OBJECT, DIGEST, PLACED})
-REPLACE = "trimtab.dev/replace"
-"""Annotated as "true": when a field changes that cannot be changed, the object may be removed and made anew."""
 CONFLICTS = "trimtab.dev/conflicts"
 """Annotated as "force" or "fail": what happens to this object's fields that somebody else has set."""
 WAYS = ("force", "fail")
@@ -94,7 +100,7 @@ def removal(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 def replaces(annotations: Mapping[str, str]) -> bool:
     """True when Git says that the object may be removed and made anew where a field cannot be changed in place."""
-    return annotations.get(REPLACE) == "true" or not {"replace=true", "force=true"}.isdisjoint(
+    return annotations.get(REPLACE_ANNOTATION) == "true" or not {"replace=true", "force=true"}.isdisjoint(
         _words(annotations.get(OPTIONS, ""))
     )
 

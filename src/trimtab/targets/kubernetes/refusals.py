@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from trimtab.core.model.errors import Problem, Refused, TrimtabError
-from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.manifest import REPLACE_ANNOTATION, Manifest
 from trimtab.core.model.plan import Failed, Step
 from trimtab.core.model.text import one_line
 
 from .errors import ApiError, Conflict, Forbidden, Invalid
-from .ownership import REPLACE
 
 FIELDS_SHOWN_MAX = 10
 PROBLEMS_MAX = 20
 NO_DRY_RUN = "does not support dry run"
 _TOO_LARGE = "request is too large"
-_REPLACE = f'Put it back, remove the object in one commit and add it in the next, or annotate it with {REPLACE}: "true"'
+_REPLACE = f'Put it back, or annotate the object with {REPLACE_ANNOTATION}: "true", so that it is made anew'
 
 
 def problems(manifest: Manifest, error: Invalid | Forbidden) -> list[Problem]:
     """One for each field that the server names, else one for the object."""
-    if isinstance(error, Invalid) and error.immutable:
-        changed = "this field cannot be changed in place"
-        return [problem(manifest, field, changed, _REPLACE) for field in error.immutable[:PROBLEMS_MAX]]
     if isinstance(error, Invalid):
         named = [problem(manifest, cause.field, cause.message, error.remedy) for cause in error.causes if cause.field]
         if named:

@@ -22,7 +22,7 @@ from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef
-from trimtab.core.model.observed import Observed, Owner, Scope
+from trimtab.core.model.observed import Fixed, Observed, Owner, Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Outcome, Step
 from trimtab.core.model.text import one_line
 from trimtab.core.model.tree import Tree
@@ -161,6 +161,7 @@ class KubernetesTarget:
             )
         )
         left: dict[Identity, tuple[Left, ...]] = {}
+        fixed: dict[Identity, Fixed] = {}
         bodies: dict[Identity, Body] = {}
         observed: dict[Identity, Observed | None] = {}
         problems = await self._wrong_hooks(manifests)
@@ -171,9 +172,11 @@ class KubernetesTarget:
             bodies[manifest.identity] = answer.body
             if answer.left:
                 left[manifest.identity] = answer.left
+            if answer.fixed is not None:
+                fixed[manifest.identity] = answer.fixed
             if answer.asked:
                 observed[manifest.identity] = await self._judged(answer.there)
-        return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left)
+        return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left, fixed)
 
     async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
         found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
@@ -302,7 +305,7 @@ class KubernetesTarget:
         except Invalid as error:
             if not error.immutable and step.uid and self._forces(manifest) and await self._take_back(step, manifest, resource):
                 return await self._write(step, manifest, resource, step.uid)
-            if not (error.immutable and step.uid and replaces(manifest.annotations)):
+            if not (error.fixed and step.uid and replaces(manifest.annotations)):
                 raise
         return await self._anew(step, manifest, resource)
 
