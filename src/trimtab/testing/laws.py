@@ -112,10 +112,15 @@ def unknown_is_not_nothing(witness: Witness, acting: Acting) -> Iterator[str]:
     if acting.mutation.verb != "removed" or acting.process != acting.holder:
         return
     granted = witness.granted(acting)
-    if acting.mutation.hook and _is_a_hook(acting):
+    if acting.mutation.hook and (_is_a_hook(acting) or _was_run(acting)):
         return  # of this very content, which was read
     if not any(_told(view, acting.key, granted=granted) for view in acting.life.views(acting.sequence)):
         yield "it could not be told from Git whether it is still wanted"
+
+
+def _was_run(acting: Acting) -> bool:
+    """True for what a hook of this very deployment has left."""
+    return any(run.uid == acting.mutation.uid for run in acting.life.hooks[acting.key].values())
 
 
 def _is_a_hook(acting: Acting) -> bool:

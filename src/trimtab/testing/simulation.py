@@ -360,7 +360,9 @@ class Simulation:
             same = (before.key, before.sequence) == (grant.key, grant.sequence) and grant.removals <= before.removals
             if same and self.witness.begun(before):
                 self.asked_again.append(grant)
-        self.approved_at_the_end.append(grant)
+        # One that had no effect until now, since the plan had moved meanwhile, has none later either.
+        in_force = [one for one in self.approved_at_the_end if one.key != grant.key or self.witness.begun(one)]
+        self.approved_at_the_end = [*in_force, grant]
 
     async def accept(self) -> str:
         """Accept whatever rewritten history waits."""
