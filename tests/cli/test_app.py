@@ -197,6 +197,13 @@ def test_an_explanation_names_what_waits_why_and_what_moves_it_on(line: Line) ->
     assert document[0]["reasons"][0]["next"] == "approve the plan"
 
 
+def test_an_explanation_leads_down_to_what_is_to_blame(line: Line) -> None:
+    chain = ["ReplicaSet/web-1 is progressing (0/1 ready)", "Pod/web-1-a is degraded (0/1 ready, 4 restarts): it crashes"]
+    view = ExplainView("shop", "a", "shop@a: degraded", [Reason("Deployment/web", "degraded", "no", "a commit", chain)])
+    result = line("app", "explain", "shop", server=Server(explain=[view]))
+    assert result.out.splitlines()[3:5] == [f"      └─ {chain[0]}", f"         └─ {chain[1]}"]
+
+
 def test_the_history_is_a_table_newest_first(line: Line) -> None:
     view = HistoryView([deployment("healthy"), deployment("superseded", revision=LATER)])
     server = Server(history=view)

@@ -153,6 +153,8 @@ def tell_reasons(out: Out, view: ExplainView) -> None:
         out.parts(f"  {one_line(reason.subject)}: ", (one_line(reason.state), COLOURS.get(reason.state, "")))
         if reason.reason:
             out.line(f"      {one_line(reason.reason)}")
+        for number, link in enumerate(reason.chain):
+            out.line(f"      {'   ' * number}└─ {one_line(link)}")
         if reason.next:
             out.line(f"      next: {one_line(reason.next)}")
 

@@ -295,12 +295,16 @@ class HistoryView(View, frozen=True):
 
 
 class Reason(View, frozen=True):
-    """One line of `trimtab app explain`: what is (not) being done, why, and who or what moves it on."""
+    """One line of `trimtab app explain`: what is (not) being done, why, and who or what moves it on.
+
+    ``chain`` leads from an object that is not well down to what is to blame, one sentence for each link.
+    """
 
     subject: str
     state: str
     reason: str
     next: str
+    chain: list[str] = []
 
 
 class ExplainView(View, frozen=True):

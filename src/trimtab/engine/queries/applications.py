@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.lifecycle.state import Reconciliation
-from trimtab.core.model.deployment import Deployment, Phase
+from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Problem, TrimtabError
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.hook import HookRun, told
-from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.names import Key
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.text import without_credentials
@@ -25,7 +25,6 @@ from trimtab.core.model.views import (
     HistoryView,
     ObjectView,
     PlanView,
-    Reason,
     SuspensionView,
     combined_hash,
 )
@@ -33,8 +32,9 @@ from trimtab.engine.commands import keys
 from trimtab.engine.engine import Session
 from trimtab.engine.world import GONE, Content
 
+from .explaining import explained
 from .looks import trees_of
-from .reader import LIMIT_MAX, WELL, Reader, errors_of, problems_of, row_of
+from .reader import LIMIT_MAX, Reader, errors_of, problems_of, row_of
 
 
 class ApplicationQueries(Reader):
@@ -79,7 +79,7 @@ class ApplicationQueries(Reader):
 
     async def explain(self, name: str, environment: str = "") -> list[ExplainView]:
         session = self._engine.current()
-        return [self._explain(session, key) for key in keys(session, name, environment)]
+        return [await explained(session, key) for key in keys(session, name, environment)]
 
     async def _details(self, session: Session, key: Key, *, tree: bool) -> ApplicationView:
         state = session.world.states.get(key, Reconciliation())
@@ -146,18 +146,6 @@ class ApplicationQueries(Reader):
             )
         return views
 
-    def _explain(self, session: Session, key: Key) -> ExplainView:
-        state = session.world.states.get(key, Reconciliation())
-        reasons = [
-            *_explain_heads(session, key),
-            *_explain_origin(session, key),
-            *_explain_content(session, key, state),
-            *_explain_plan(session, key, state),
-        ]
-        row = row_of(session, key)
-        summary = f"{key}: {row.sync}, {row.health}" + (f": {row.message}" if row.message else "")
-        return ExplainView(key.application, key.environment, summary, reasons)
-
 
 def _newest(session: Session, key: Key) -> Content | None:
     state = session.world.states.get(key)
@@ -179,75 +167,3 @@ def _object_sync(action: str | None, *, wanted: bool, run: HookRun | None) -> st
     if action is None:
         return "synced" if wanted else "kept"
     return {"create": "missing", "remove": "removing"}.get(action, "changed")
-
-
-def _explain_heads(session: Session, key: Key) -> list[Reason]:
-    head = session.declarer.head_of(key)
-    if head is None or not head.problem:
-        return []
-    return [
-        Reason(without_credentials(head.repository), "not followed", head.problem, head.remedy or "it is tried again by itself")
-    ]
-
-
-def _explain_origin(session: Session, key: Key) -> list[Reason]:
-    configuration = session.world.configuration
-    generated = configuration.generated.get(key.application)
-    if generated is None:
-        return []
-    subject, document = f"generator {generated.generator}", f"Generator/{generated.generator}"
-    if document not in configuration.doubtful:
-        return [Reason(subject, "made it", f"of {generated.element}", "what it is made of, and the template, stand in Git")]
-    origin = configuration.origins.get(document)
-    problem = next((str(one) for one in configuration.problems if origin is not None and one.file == origin.file), "")
-    return [
-        Reason(subject, "in doubt", problem or "not all that it is made of could be read", "what it made before stays meanwhile")
-    ]
-
-
-def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
-    reasons = [
-        Reason(str(key), "not rendered", str(problem), "what runs stays; a commit that mends it")
-        for problem in problems_of(session, key)
-    ]
-    if state.pending is not None and state.pending.phase == Phase.PENDING:
-        what = f"revision {state.pending.revision[:12]}"
-        reasons.append(
-            Reason(what, "pending", state.pending.message or "it starts in a moment", "it starts by itself when that is over")
-        )
-    if state.suspension is not None:
-        until = f"at {state.suspension.until.isoformat()}" if state.suspension.until else "when somebody resumes it"
-        reasons.append(Reason(str(key), "suspended", f"{state.suspension.who}: {state.suspension.reason}", until))
-    return reasons
-
-
-def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
-    live = session.world.live[key]
-    reasons: list[Reason] = []
-    if live.plan is not None:
-        for hold in live.plan.holds:
-            lifted = hold.lifted_by.replace("HASH", live.plan.hash)
-            reasons.append(Reason(str(hold.object or key), "held", hold.reason, lifted))
-        for step in live.plan.steps:
-            why = "what comes before it is not done or not healthy yet"
-            why = why if state.retry_at is None else f"it failed {state.attempt} times"
-            seconds = session.workers.next_try(key)
-            following = f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
-            reasons.append(Reason(str(step.ref), f"to {step.action}", why, following))
-    for identity, health in sorted(live.health.items()):
-        if health.status not in WELL:
-            last = f"; last log line: {health.last_log_line}" if health.last_log_line else ""
-            message = _cause(health, identity) + (health.message or str(health.status)) + last
-            reasons.append(
-                Reason(f"{identity[1]}/{identity[3]}", health.status, message, "it is watched; a commit that mends it")
-            )
-    reasons += [
-        Reason(str(left.object), "left to others", f"{left.pointer}: to {left.to}", "nothing is done; it is as they set it")
-        for left in (live.plan.left if live.plan is not None else ())
-    ]
-    return reasons
-
-
-def _cause(health: Health, identity: Identity) -> str:
-    """The object that is to blame, where that is another one."""
-    return f"because of {health.object}: " if health.object is not None and health.object.identity != identity else ""
