@@ -129,6 +129,7 @@ def test_serve_passes_on_what_it_is_told(line: Line, wiring: Called, tmp_path: P
             "allowed_hosts": (),
             "trusted_proxies": ("10.0.0.1",),
             "rendering": RenderSettings("", ("cue=cue export",), ("cue",)),
+            "checkers": (),
         }
     ]
 
