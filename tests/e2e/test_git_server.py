@@ -71,6 +71,7 @@ def test_repositories_are_made_imported_shown_and_deleted(world: World) -> None:
         "defaultBranch": "main",
         "head": "",
         "bytes": made["bytes"],
+        "signer": made["signer"],
     }
     imported = served.json("repository", "import", "copy", str(world.repository.path))
     assert imported["head"] == head

@@ -191,7 +191,7 @@ class Session:
         self.world = _world(parts.installation, loaded)
         self.tokens = _tokens(loaded)
         self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned, parts.judge)
-        self.voucher = Voucher(self.world, parts.repositories, decode_trust(loaded.documents.get("trust")))
+        self.voucher = Voucher(self.world, parts.repositories, decode_trust(loaded.documents.get("trust")), parts.hosting)
         self.workers = Workers(
             self.world,
             self.hands,
@@ -244,6 +244,7 @@ class Session:
             self.journal,
             parts.clock,
             loaded,
+            voucher=self.voucher,
             directories=Directories(),
             link=parts.link,
             wake=self.workers.wake,

@@ -11,6 +11,8 @@ from trimtab.ports.store import Writes
 
 from .engine import Engine
 
+SIGNER = "trimtab"
+"""What git calls the server when it has checked a merge of its."""
 GIT = "/git"
 """Where the Git server is, below the address of the server."""
 
@@ -21,7 +23,7 @@ class HostedCommands:
     async def create_repository(self, name: str, default_branch: str, who: str) -> HostedView:
         made = await hosting(self._engine).create(name, default_branch=default_branch or "main")
         await self._record("repository.created", made.name, who, f"{who} made {HOSTED}{name}")
-        return view(made)
+        return view(made, hosting(self._engine))
 
     async def import_repository(self, name: str, source: str, who: str) -> HostedView:
         """With all of another one's branches, tags and notes; returns once they are here."""
@@ -29,7 +31,7 @@ class HostedCommands:
         await self._record(
             "repository.created", made.name, who, f"{who} imported {HOSTED}{name} from {without_credentials(source)}"
         )
-        return view(made)
+        return view(made, hosting(self._engine))
 
     async def delete_repository(self, name: str, who: str) -> Accepted:
         if self._engine.parts.repository == f"{HOSTED}{name}":
@@ -51,12 +53,13 @@ class HostedQueries:
     _engine: Engine
 
     async def hosted(self, name: str) -> HostedView:
-        return view(await hosting(self._engine).get(name))
+        keeper = hosting(self._engine)
+        return view(await keeper.get(name), keeper)
 
 
 async def all_hosted(engine: Engine) -> list[HostedView]:
     keeper = engine.parts.hosting
-    return [view(each) for each in await keeper.list()] if keeper is not None else []
+    return [view(each, keeper) for each in await keeper.list()] if keeper is not None else []
 
 
 def hosting(engine: Engine) -> Hosting:
@@ -66,11 +69,13 @@ def hosting(engine: Engine) -> Hosting:
     return engine.parts.hosting
 
 
-def view(repository: HostedRepository) -> HostedView:
+def view(repository: HostedRepository, keeper: Hosting) -> HostedView:
+    key = keeper.signer().key
     return HostedView(
         repository=f"{HOSTED}{repository.name}",
         path=f"{GIT}/{repository.name}.git",
         default_branch=repository.default_branch,
         head=repository.head,
         bytes=repository.bytes,
+        signer=f'{SIGNER} namespaces="git" {key}' if key else "",
     )

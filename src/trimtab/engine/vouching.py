@@ -3,6 +3,9 @@
 A gate like the others: pending content waits, what ran goes on. Content may be vouched for by the commit that brought it, or by a
 later one that carries the same content; with several repositories, by all of them at that time, that of the configuration among
 them. Environments without a rule cost a look into a dictionary.
+
+A merge that the server made itself vouches for the Environments that it says it is signed for (`changes/signing`), in hosted repositories
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,13 +16,27 @@ from dataclasses import dataclass
 
 import msgspec
 
-from trimtab.core.decide.signatures import Trust, differs, keys, missing, next_trust, trust_of
+from trimtab.core.decide.signatures import (
+    SERVER,
+    Signed,
+    Trust,
+    differs,
+    keys,
+    missing,
+    next_trust,
+    trust_of,
+    with_server,
+    wrong,
+)
 from trimtab.core.model.config import Configuration
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import TrimtabError
 from trimtab.core.model.names import Key, Revision
+from trimtab.core.model.signature import SigningKeys
 from trimtab.ports.git import Repositories
+from trimtab.ports.hosting import HOSTED, Hosting
 
+from .changes.messages import signed_for
 from .world import World
 
 CARRIERS_MAX = 8
@@ -36,9 +53,9 @@ class Carried:
 
 
 class Voucher:
-    def __init__(self, world: World, repositories: Repositories, trust: Trust) -> None:
+    def __init__(self, world: World, repositories: Repositories, trust: Trust, hosting: Hosting | None = None) -> None:
         self._world = world
-        self._repositories = repositories
+        self._repositories, self._hosting = repositories, hosting
         self.trust = trust
         self.problem = ""
         self._carried: dict[Key, deque[Carried]] = {}
@@ -72,23 +89,39 @@ class Voucher:
 
     async def _lack(self, key: Key, repository: str, revision: Revision) -> str:
         try:
-            signature = await self._repositories.signature(repository, revision, keys(self.trust, self._world.configuration))
+            signed = await self._signed(repository, revision, keys(self.trust, self._world.configuration))
         except TrimtabError as error:
             return f"the signature of commit {revision[:12]} could not be checked: {error.message}"
-        return missing(signature, self.trust.rules[key.environment], self.trust, revision=revision)
+        return missing(signed, key.environment, self.trust)
+
+    async def wrong(self, environment: str, repository: str, revision: Revision) -> str:
+        """What ``environment``, which requires signatures, has against a commit. Raises TransientError when it cannot be checked."""
+        signed = await self._signed(repository, revision, keys(self.trust, self._world.configuration))
+        return wrong(signed, environment, self.trust)
+
+    async def _signed(self, repository: str, revision: Revision, believed: SigningKeys) -> Signed:
+        server = self._hosting.signer().key if self._hosting is not None else ""
+        if self._hosting is None or not repository.startswith(HOSTED):
+            believed = with_server(believed, server, merges=False)
+            return Signed(revision, await self._repositories.signature(repository, revision, believed))
+        name = repository.removeprefix(HOSTED)
+        signature = await self._hosting.signature(name, revision, with_server(believed, server, merges=True))
+        if signature.state != "good" or signature.user != SERVER:
+            return Signed(revision, signature)
+        return Signed(revision, signature, signed_for(self._hosting.history(name).commit(revision).message))
 
     async def consider(self, configuration: Configuration, repository: str, revision: Revision) -> Trust:
         """What would be trusted once ``configuration`` of that commit holds; `adopt` it when it is on the record."""
-        offered, signature = trust_of(configuration), None
+        offered, signed = trust_of(configuration), None
         if differs(self.trust, offered):
             # Keys of before that this very configuration takes away still count for it: it is what they may have signed last.
             believed = keys(self.trust, Configuration(users=self.trust.users, groups=self.trust.groups))
             try:
-                signature = await self._repositories.signature(repository, revision, believed)
+                signed = await self._signed(repository, revision, believed)
             except TrimtabError as error:
                 self.problem = f"people, keys and rules of signatures stay as they were: {error.message}"
                 return self.trust
-        trusted, self.problem = next_trust(self.trust, offered, signature, revision=revision)
+        trusted, self.problem = next_trust(self.trust, offered, signed)
         return trusted
 
     def adopt(self, trust: Trust) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +198,27 @@ class Objects:
         try:
             with self._lock:
                 return str(self.repository.create_commit(ref, author, committer, message, tree, parents))
+        except (pygit2.GitError, ValueError, OSError) as error:
+            raise TransientError(f"{self._name}: could not write to it: {error}") from error
+
+    def write_signed(
+        self,
+        tree: str,
+        parents: list[str],
+        message: str,
+        author: pygit2.Signature,
+        committer: pygit2.Signature,
+        *,
+        sign: Callable[[bytes], str],
+    ) -> str:
+        """Store a commit with what ``sign`` makes of it, as git does: in the header ``gpgsig``. Raises TransientError."""
+        above: list[str | pygit2.Oid] = [*parents]
+        try:
+            with self._lock:
+                text = str(self.repository.create_commit_string(author, committer, message, tree, above))
+            signature = sign(text.encode("utf-8", "surrogateescape"))
+            with self._lock:
+                return str(self.repository.create_commit_with_signature(text, signature, "gpgsig"))
         except (pygit2.GitError, ValueError, OSError) as error:
             raise TransientError(f"{self._name}: could not write to it: {error}") from error
 

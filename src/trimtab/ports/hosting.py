@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 
 from .git import Tree
 
@@ -224,6 +225,14 @@ class Combined(msgspec.Struct, frozen=True):
     tree: str
 
 
+class Signer(msgspec.Struct, frozen=True):
+    """What `Hosting.combine` signs with: ``key`` is an SSH public key (type and key, no comment), "" where it cannot sign, for the reason
+    that ``problem`` tells."""
+
+    key: str = ""
+    problem: str = ""
+
+
 class Hosting(Protocol):
     """The repositories that live here. All methods raise NotFound for an unknown name, TransientError for a disk that is full or
     read-only (nothing has changed then)."""
@@ -267,11 +276,29 @@ class Hosting(Protocol):
         ...
 
     async def combine(
-        self, name: str, way: Way, *, onto: str, change: str, message: str, committer: Person, author: Person | None = None
+        self,
+        name: str,
+        way: Way,
+        *,
+        onto: str,
+        change: str,
+        message: str,
+        committer: Person,
+        author: Person | None = None,
+        sign: bool = False,
     ) -> Combined | Conflicts:
         """The commit that brings ``change`` to ``onto``: a merge commit, one commit with all of it, or its commits one after the other
         on top (their authors and messages kept; ``message`` stands in place of the last one's unless it is ""). Moves no ref.
+        ``sign``: each commit that is written carries a signature of `signer`; TransientError where it cannot.
         Raises UserError for a rebase of a history that is not linear."""
+        ...
+
+    def signer(self) -> Signer:
+        """Nothing but what `combine` is told to sign is ever signed with it."""
+        ...
+
+    async def signature(self, name: str, revision: str, keys: SigningKeys) -> Signature:
+        """As `Repositories.signature`, of any commit that is here, whether or not a ref names it."""
         ...
 
     async def commit(

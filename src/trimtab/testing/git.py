@@ -129,6 +129,12 @@ class FakeRemotes:
     signed: dict[str, str] = field(default_factory=dict)
     """Whose key signed a commit, by its id."""
 
+    def signature(self, revision: str, keys: SigningKeys) -> Signature:
+        user = self.signed.get(revision, "")
+        if not user:
+            return Signature("unsigned")
+        return Signature("good", user) if user in {name for name, _ in (*keys.ssh, *keys.openpgp)} else Signature("unknown")
+
     def get(self, url: str = URL) -> FakeRemote:
         """The remote at ``url``, made (empty) at the first call."""
         if url not in self.made:
@@ -177,10 +183,7 @@ class FakeRepositories:
     async def signature(self, repository: str, revision: Revision, keys: SigningKeys) -> Signature:
         """As `FakeRemotes.signed` says, if the signer has a key; the same on every machine."""
         self._commit(repository, revision)
-        user = self.remotes.signed.get(revision, "")
-        if not user:
-            return Signature("unsigned")
-        return Signature("good", user) if user in {name for name, _ in (*keys.ssh, *keys.openpgp)} else Signature("unknown")
+        return self.remotes.signature(revision, keys)
 
     def tree(self, repository: str, revision: Revision) -> MemoryTree:
         return self._commit(repository, revision).tree

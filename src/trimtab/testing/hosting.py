@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trimtab.core.model.errors import NotFound, TrimtabError, UserError
+from trimtab.core.decide.signatures import SERVER
+from trimtab.core.model.errors import NotFound, TransientError, TrimtabError, UserError
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 from trimtab.ports import hosting as port
 from trimtab.ports.hosting import HOSTED, Accept, Conflict, Conflicts, HostedRepository, Merged, Person, Push, Receiver, RefUpdate
 
@@ -24,6 +26,7 @@ from .trees import MemoryTree, Node
 from .wakes import Wakes
 
 Files = Mapping[str, Node]
+SIGNER = "ssh-ed25519 AAAAthekeyoftheserver"
 NOBODY = Person("Nobody", "nobody@example.org", datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -67,6 +70,8 @@ class FakeHosting:
 
     remotes: FakeRemotes = field(default_factory=FakeRemotes)
     deleted: list[str] = field(default_factory=list)
+    unsigning: str = ""
+    """Why nothing can be signed."""
     _repositories: dict[str, _Repository] = field(default_factory=dict)
     _pushes: int = 0
 
@@ -140,18 +145,36 @@ class FakeHosting:
         return self._merged(name, history.find(base).files if base else {}, one.files, other.files)
 
     async def combine(
-        self, name: str, way: port.Way, *, onto: str, change: str, message: str, committer: Person, author: Person | None = None
+        self,
+        name: str,
+        way: port.Way,
+        *,
+        onto: str,
+        change: str,
+        message: str,
+        committer: Person,
+        author: Person | None = None,
+        sign: bool = False,
     ) -> port.Combined | Conflicts:
+        if sign and self.unsigning:
+            raise TransientError(f"sign a merge: {self.unsigning}")
         history = self.history(name)
         if way == "rebase":
-            return await self._rebase(name, history, onto, change, message, committer)
+            return await self._rebase(name, history, onto, change, message, committer, sign=sign)
         merged = await self.merge(name, onto, change)
         if isinstance(merged, Conflicts):
             return merged
         parents = [onto] if way == "squash" else [onto, change]
         who = author or committer
         revision = await self.commit(name, tree=merged.tree, parents=parents, message=message, author=who, committer=committer)
-        return port.Combined(revision, merged.tree)
+        return port.Combined(self._seal(revision) if sign else revision, merged.tree)
+
+    def signer(self) -> port.Signer:
+        return port.Signer(problem=self.unsigning) if self.unsigning else port.Signer(SIGNER)
+
+    async def signature(self, name: str, revision: str, keys: SigningKeys) -> Signature:
+        """As `FakeRemotes.signed` says."""
+        return self.remotes.signature(self.history(name).find(revision).revision, keys)
 
     async def commit(
         self, name: str, *, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person
@@ -228,7 +251,7 @@ class FakeHosting:
         return True
 
     async def _rebase(
-        self, name: str, history: FakeHistory, onto: str, change: str, message: str, committer: Person
+        self, name: str, history: FakeHistory, onto: str, change: str, message: str, committer: Person, *, sign: bool
     ) -> port.Combined | Conflicts:
         line = (await history.log(change, without=[onto], commits_max=500))[::-1]
         top, files = onto, history.find(onto).files
@@ -242,7 +265,13 @@ class FakeHosting:
             files = self._get(name).trees[merged.tree]
             text = message if number == len(line) and message else taken.message
             top = await self.commit(name, tree=merged.tree, parents=[top], message=text, author=taken.author, committer=committer)
+            top = self._seal(Revision(top)) if sign else top
         return port.Combined(Revision(top), self._get(name).keep(files))
+
+    def _seal(self, revision: Revision) -> Revision:
+        """Signed by the server. Its id stays what it was: here a signature is not part of a commit."""
+        self.remotes.signed[revision] = SERVER
+        return revision
 
     def _merged(self, name: str, base: Files, ours: Files, theirs: Files) -> Merged | Conflicts:
         files, conflicts = dict(ours), []

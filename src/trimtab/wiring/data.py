@@ -3,6 +3,7 @@
 lock            held by the server that uses the directory; a second one is refused
 installation    the name of this Trimtab, written on everything that it owns
 token           what a client has to show
+signing-key     the private half of the key that merges are signed with; read by ssh-keygen alone
 server.json     where the server listens, while it runs
 trimtab.db      the record
 git/            mirrors of repositories

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from trimtab.core.model.errors import NotFound
 from trimtab.git.hosting import GitHosting
+from trimtab.git.hosting.signing import Signing
 from trimtab.git.hosting.upkeep import Upkeep
 from trimtab.ports.hosting import HOSTED
 
 
 @asynccontextmanager
-async def hosted(root: Path, repository: str) -> AsyncIterator[GitHosting]:
-    """With housekeeping. ``repository`` is the configuration repository: where it lives here and is not there yet, it is made, empty."""
-    hosting = GitHosting(root)
+async def hosted(root: Path, repository: str, *, key: Path) -> AsyncIterator[GitHosting]:
+    """With housekeeping. ``key`` is the file of the key that merges are signed with, made at the first start. ``repository`` is the configuration repository: where it lives here and is not there yet, it is made, empty."""
+    hosting = GitHosting(root, signing=await asyncio.to_thread(Signing, key))
     if repository.startswith(HOSTED):
         name = repository.removeprefix(HOSTED)
         try:

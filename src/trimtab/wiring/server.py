@@ -138,7 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
         store = SqlStore.open(data / "trimtab.db")
         stack.push_async_callback(store.close)
-        hosting = await stack.enter_async_context(hosted(data / "repositories", settings.repository))
+        hosting = await stack.enter_async_context(hosted(data / "repositories", settings.repository, key=data / "signing-key"))
         repositories = GitRepositories(data / "git", hosted=hosting.root)
         stack.push_async_callback(repositories.close)
         renderer = served(data, settings.rendering)

@@ -7,11 +7,12 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.core.decide.signatures import Trust, differs, keys, missing, next_trust, trust_of
+from trimtab.core.decide.signatures import SERVER, Signed, Trust, differs, keys, missing, next_trust, trust_of, with_server
 from trimtab.core.model.config import Configuration, Environment, EnvironmentSpec, Signatures
 from trimtab.core.model.kind import Metadata
+from trimtab.core.model.names import Revision
 from trimtab.core.model.people import Group, GroupSpec, User, UserSpec
-from trimtab.core.model.signature import Signature, State
+from trimtab.core.model.signature import Signature, SigningKeys, State
 
 from .test_configuration import configured, document, only
 
@@ -30,6 +31,14 @@ def configuration(*users: User, rule: Signatures = RULE, members: tuple[str, ...
     )
 
 
+def signed(signature: Signature, *environments: str, revision: str = "f" * 40) -> Signed:
+    return Signed(Revision(revision), signature, frozenset(environments))
+
+
+def under(rule: Signatures) -> Trust:
+    return trust_of(configuration(user("ada", "k-ada"), user("bob", "k-bob"), rule=rule))
+
+
 BASE = configuration(user("ada", "k-ada"), user("bob", "k-bob"))
 TRUST = trust_of(BASE)
 
@@ -44,13 +53,34 @@ def test_what_is_missing_is_said_with_who_can() -> None:
         ("expired", "a key that is expired"),
         ("revoked", "a key that is revoked"),
     ):
-        why = missing(Signature(state, detail="SHA256:x"), RULE, TRUST, revision="f" * 40)  # type: ignore[arg-type]
+        why = missing(signed(Signature(state, detail="SHA256:x")), "production", TRUST)  # type: ignore[arg-type]
         assert words in why
         assert why.startswith("commit ffffffffffff ")
         assert why.endswith(lift)
-    assert missing(Signature("good", "ada"), RULE, TRUST, revision="f") == ""
-    assert "bob, who is in none of ops" in missing(Signature("good", "bob"), RULE, TRUST, revision="f")
-    assert missing(Signature("good", "bob"), Signatures(required=True), TRUST, revision="f") == ""
+    assert missing(signed(Signature("good", "ada")), "production", TRUST) == ""
+    assert "bob, who is in none of ops" in missing(signed(Signature("good", "bob")), "production", TRUST)
+    assert missing(signed(Signature("good", "bob")), "production", under(Signatures(required=True))) == ""
+
+
+def test_a_merge_of_the_server_counts_where_it_says_it_is_signed_for() -> None:
+    """It is nobody's in particular, so Groups do not ask for it; for another Environment it is worth nothing."""
+    merge = signed(Signature("good", SERVER), "production", "other")
+    assert missing(merge, "production", TRUST) == ""
+    assert "is a merge that is not signed for production" in missing(
+        signed(Signature("good", SERVER), "other"), "production", TRUST
+    )
+    assert missing(signed(Signature("unsigned"), "production"), "production", TRUST), "the words alone are worth nothing"
+
+
+def test_the_servers_key_is_nobody_elses() -> None:
+    """A User that declares it gets nothing from it, and only where merges are made does it count at all."""
+    declared = SigningKeys(ssh=(("eve", "ssh-ed25519 AAAAserver eve@host"), ("ada", "k-ada")))
+    assert with_server(declared, "ssh-ed25519 AAAAserver", merges=False).ssh == (("ada", "k-ada"),)
+    assert with_server(declared, "ssh-ed25519 AAAAserver", merges=True).ssh == (
+        (SERVER, "ssh-ed25519 AAAAserver"),
+        ("ada", "k-ada"),
+    )
+    assert with_server(declared, "", merges=True) == declared
 
 
 def test_keys_that_count() -> None:
@@ -63,7 +93,7 @@ def test_keys_that_count() -> None:
 def test_the_first_rule_is_believed() -> None:
     """While nothing asks for signatures, whatever is declared is trusted."""
     assert not differs(Trust(), TRUST)
-    assert next_trust(Trust(), TRUST, None, revision="f") == (TRUST, "")
+    assert next_trust(Trust(), TRUST, None) == (TRUST, "")
 
 
 def test_people_and_rules_change_by_a_signed_commit_alone() -> None:
@@ -76,22 +106,27 @@ def test_people_and_rules_change_by_a_signed_commit_alone() -> None:
     ):
         new = trust_of(offered)
         for signature in (Signature("unsigned"), Signature("good", "bob"), Signature("unknown")):
-            kept, why = next_trust(TRUST, new, signature, revision="f" * 40)
+            kept, why = next_trust(TRUST, new, signed(signature))
             assert kept == TRUST
             assert "Environment production: commit ffffffffffff" in why
-        assert next_trust(TRUST, new, Signature("good", "ada"), revision="f") == (new, "")
+        assert next_trust(TRUST, new, signed(Signature("good", "ada"))) == (new, "")
+        assert next_trust(TRUST, new, signed(Signature("good", SERVER), "production")) == (new, "")
+        assert next_trust(TRUST, new, signed(Signature("good", SERVER), "other"))[0] == TRUST
 
 
-signatures = st.builds(Signature, st.sampled_from(get_args(State)), st.sampled_from(["", "ada", "bob", "eve"]))
+signatures = st.builds(Signature, st.sampled_from(get_args(State)), st.sampled_from(["", "ada", "bob", "eve", SERVER]))
 rules = st.builds(Signatures, st.just(True), st.sampled_from([[], ["ops"], ["other"]]))
 
 
-@given(signatures, rules)
-def test_law_only_a_good_signature_opens(signature: Signature, rule: Signatures) -> None:
-    """Nothing but a good signature ever keeps a rule, and with Groups only one of a member."""
-    if missing(signature, rule, TRUST, revision="f") == "":
+@given(signatures, rules, st.sets(st.sampled_from(["production", "other"])))
+def test_law_only_a_good_signature_opens(signature: Signature, rule: Signatures, environments: set[str]) -> None:
+    """Nothing but a good signature ever keeps a rule, with Groups only one of a member, and of the server one for that Environment."""
+    if missing(signed(signature, *environments), "production", under(rule)) == "":
         assert signature.state == "good"
-        assert not rule.by or (signature.user == "ada" and rule.by == ["ops"])
+        if signature.user == SERVER:
+            assert "production" in environments
+        else:
+            assert not rule.by or (signature.user == "ada" and rule.by == ["ops"])
 
 
 def test_a_group_that_is_not_there() -> None:

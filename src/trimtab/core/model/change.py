@@ -24,6 +24,7 @@ from .names import Revision
 
 TRAILER_CHANGE = "Change"
 TRAILER_APPROVED = "Approved-by"
+TRAILER_SIGNED = "Signed-for"
 TRAILER_PLAN = "Plan-"
 """Followed by the name of an Environment: ``Plan-production: sha256:…``."""
 

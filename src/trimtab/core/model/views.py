@@ -349,13 +349,15 @@ class RepositoryRow(View, frozen=True):
 
 
 class HostedView(View, frozen=True):
-    """`trimtab repository show`: one that lives here. ``head`` is where the default branch is, "" while it has no commit."""
+    """`trimtab repository show`: one that lives here. ``head`` is where the default branch is, "" while it has no commit. ``signer`` is
+    a line for git's file of allowed signers that knows the merges of this server, "" where it signs none."""
 
     repository: str
     path: str
     default_branch: str
     head: str
     bytes: int
+    signer: str = ""
 
 
 class RepositoriesView(View, frozen=True):

@@ -41,6 +41,7 @@ from trimtab.ports.store import Store
 from .messages import merge_of
 from .policing import Policing
 from .previewing import Previewed, Previewer
+from .signing import Attestor
 from .surroundings import Surroundings
 
 COMMITS_LOOKED_AT_MAX = 1_000
@@ -64,12 +65,14 @@ class Looker:
         previewer: Previewer,
         surroundings: Surroundings,
         policing: Policing,
+        attestor: Attestor,
         store: Store,
         clock: Clock,
         reviews: Mapping[int, Review],
     ) -> None:
         self._hosting, self._previewer, self._surroundings = hosting, previewer, surroundings
-        self._policing, self._store, self._clock, self._reviews = policing, store, clock, reviews
+        self._policing, self._attestor = policing, attestor
+        self._store, self._clock, self._reviews = store, clock, reviews
         self.shown: dict[int, Shown] = {}
 
     async def look(self, review: Review, base: str) -> Happening:
@@ -150,6 +153,9 @@ class Looker:
         )
         plans = self._plans(found)
         checks = [_own(name, found.problems.get(name, ())) for name in OWN_CHECKS] if previewed is not None else []
+        checks += await self._attestor.check(
+            change, candidate, plans, before=self._surroundings.configuration, after=found.configuration
+        )
         checks += await self._policies(review, found, paths or frozenset())
         blockers = [] if paths is not None else ["it changes too many files to tell whose they are; split it"]
         blockers += [*await self._stacked(change, history), *await self._threads(change)]

@@ -15,6 +15,7 @@ from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Conflicts, Hosting, Person, RefUpdate, Way
 
 from .messages import address, full_name, merge_message
+from .signing import Attestor
 from .surroundings import Surroundings
 
 COMMITTER = "Trimtab"
@@ -31,8 +32,9 @@ class Made:
 class Merger:
     """``installation`` names this Trimtab as the committer of what it merges."""
 
-    def __init__(self, hosting: Hosting, surroundings: Surroundings, clock: Clock, installation: str) -> None:
-        self._hosting, self._surroundings, self._clock, self._installation = hosting, surroundings, clock, installation
+    def __init__(self, hosting: Hosting, surroundings: Surroundings, attestor: Attestor, clock: Clock, installation: str) -> None:
+        self._hosting, self._surroundings, self._attestor = hosting, surroundings, attestor
+        self._clock, self._installation = clock, installation
 
     async def merge(self, review: Review, act: Merge) -> Happening:
         """Raises TransientError when the repository cannot be written."""
@@ -50,15 +52,19 @@ class Merger:
         """The commit that brings a Change to ``onto``; no ref names it yet."""
         change, author = review.change, review.change.author
         way, people, now = self.way_of(review), self._surroundings.people, self._clock.now()
+        signed = await self._attestor.attested(review, act.candidate, onto=onto)
+        if signed is None:
+            return NotMerged("what it lands on is not signed as an environment asks", moved=True)
         try:
             made = await self._hosting.combine(
                 change.repository,
                 way,
                 onto=onto,
                 change=act.candidate.head,
-                message=merge_message(change, way, act.clears, act.approvals, people),
+                message=merge_message(change, way, act.clears, act.approvals, people, signed),
                 committer=Person(COMMITTER, f"trimtab@{self._installation[:12]}", now),
                 author=Person(full_name(author, people), address(author, people), now),
+                sign=bool(signed),
             )
         except UserError as error:
             return NotMerged(str(error))

@@ -7,6 +7,7 @@ Two were not enough on Mondays.
 Change: 12
 Approved-by: Sue Smith <sue@example.org>
 Plan-production: sha256:…
+Signed-for: production
 """
 
 from __future__ import annotations
@@ -15,23 +16,39 @@ import re
 from collections.abc import Iterable, Iterator
 
 from trimtab.core.decide.rights import Directory
-from trimtab.core.model.change import TRAILER_APPROVED, TRAILER_CHANGE, TRAILER_PLAN, Approval, Change, EnvironmentPlan
+from trimtab.core.model.change import (
+    TRAILER_APPROVED,
+    TRAILER_CHANGE,
+    TRAILER_PLAN,
+    TRAILER_SIGNED,
+    Approval,
+    Change,
+    EnvironmentPlan,
+)
 from trimtab.core.model.text import one_line, printable
 
 TITLE_CHARACTERS_MAX = 200
 DESCRIPTION_CHARACTERS_MAX = 20_000
-_RESERVED = re.compile(rf"^(?:{TRAILER_CHANGE}|{TRAILER_APPROVED}|{TRAILER_PLAN}[a-z0-9-]+):", re.MULTILINE)
+_RESERVED = re.compile(rf"^(?:{TRAILER_CHANGE}|{TRAILER_APPROVED}|{TRAILER_SIGNED}|{TRAILER_PLAN}[a-z0-9-]+):", re.MULTILINE)
 _CHANGE = re.compile(rf"^{TRAILER_CHANGE}: ([0-9]{{1,9}})$", re.MULTILINE)
+_SIGNED = re.compile(rf"^{TRAILER_SIGNED}: ([a-z0-9-]{{1,63}})$", re.MULTILINE)
 
 
 def merge_message(
-    change: Change, way: str, plans: Iterable[EnvironmentPlan], approvals: Iterable[Approval], people: Directory
+    change: Change,
+    way: str,
+    plans: Iterable[EnvironmentPlan],
+    approvals: Iterable[Approval],
+    people: Directory,
+    signed: Iterable[str] = (),
 ) -> str:
-    """``way`` is merge, squash or rebase."""
+    """``way`` is merge, squash or rebase. ``signed`` are Environments that the merge is signed for."""
     title = one_line(change.title, characters_max=TITLE_CHARACTERS_MAX)
     subject = f"Merge change {change.number}: {title}" if way == "merge" else title
     body = without_trailers(change.description).strip()
-    trailers = "\n".join(_trailers(change, plans, approvals, people))
+    trailers = "\n".join(
+        [*_trailers(change, plans, approvals, people), *(f"{TRAILER_SIGNED}: {name}" for name in sorted(signed))]
+    )
     return "\n\n".join(part for part in (subject, body, trailers) if part) + "\n"
 
 
@@ -40,6 +57,11 @@ def merge_of(message: str) -> int | None:
     last = message.rstrip().rpartition("\n\n")[2]
     found = _CHANGE.search(last)
     return int(found[1]) if found else None
+
+
+def signed_for(message: str) -> frozenset[str]:
+    """The Environments that a merge of the server's says it is signed for. Worth as much as the signature on it."""
+    return frozenset(_SIGNED.findall(message.rstrip().rpartition("\n\n")[2]))
 
 
 def reserved_in(message: str) -> bool:

@@ -24,6 +24,7 @@ from trimtab.engine.looking import Hands
 from trimtab.engine.people import Directories
 from trimtab.engine.sources import Place
 from trimtab.engine.supposing import Supposing
+from trimtab.engine.vouching import Voucher
 from trimtab.engine.world import World
 from trimtab.ports.clock import Clock
 from trimtab.ports.hosting import Hosting
@@ -37,6 +38,7 @@ from .policing import Policing
 from .previewing import Previewer
 from .queue import Queue
 from .receiving import Gate
+from .signing import Attestor
 from .surroundings import Surroundings
 from .talking import Talk
 
@@ -63,6 +65,7 @@ class Office:
         clock: Clock,
         loaded: Loaded,
         *,
+        voucher: Voucher,
         directories: Directories,
         link: str,
         wake: Callable[[Key], None],
@@ -74,8 +77,9 @@ class Office:
         self.surroundings = Surroundings(world, lambda: directories.of(world.configuration), {})
         previewer = Previewer(world, supposing, hands)
         reviews: dict[int, Review] = {review.change.number: review for review in loaded.reviews}
-        self.looker = Looker(hosting, previewer, self.surroundings, policing, journal.store, clock, reviews)
-        merger = Merger(hosting, self.surroundings, clock, world.installation)
+        attestor = Attestor(hosting, voucher)
+        self.looker = Looker(hosting, previewer, self.surroundings, policing, attestor, journal.store, clock, reviews)
+        merger = Merger(hosting, self.surroundings, attestor, clock, world.installation)
         self.queue = Queue(hosting, merger, self.looker)
         self.desk = Desk(
             journal, clock, look=self._look, merge=self.queue.merge, cleared=self._cleared, merged=self._merged, reviews=reviews

@@ -118,6 +118,10 @@ class PlaceQueries(Reader):
             found.append(
                 Finding("signatures", "warning", session.voucher.problem, "Commit on top of it, signed as the rule asks")
             )
+        keeper = self._engine.parts.hosting
+        if session.voucher.trust.rules and keeper is not None and (problem := keeper.signer().problem):
+            remedy = "Mend it and start the server again; until then no change that reaches such an environment is merged"
+            found.append(Finding("signing", "failed", f"merges cannot be signed: {problem}", remedy))
         return found
 
     def _doctor_store(self) -> Finding:

@@ -16,19 +16,22 @@ from typing import TypeVar
 
 from trimtab.core.model.errors import NotFound, TransientError, UserError
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import Signature, SigningKeys
 from trimtab.git import remote
 from trimtab.git.command import Git, GitSettings
 from trimtab.git.failures import failure
 from trimtab.git.mirrors import REMOTE_HEAD, REMOTE_NOTES, Mirror
 from trimtab.git.objects import Objects
+from trimtab.git.signatures import Signatures
 from trimtab.git.text import shown
-from trimtab.ports.hosting import HOSTED, Combined, Conflicts, HostedRepository, Merged, Person, RefUpdate, Way
+from trimtab.ports.hosting import HOSTED, Combined, Conflicts, HostedRepository, Merged, Person, RefUpdate, Signer, Way
 
 from . import writing
 from .history import GitHistory
 from .names import PARTS_MAX, wrong_name, wrong_ref
 from .places import REMEDY, Place
 from .quarantine import sweep
+from .signing import NO_SIGNING, Signing
 
 T = TypeVar("T")
 NEW, DELETED = ".new", ".deleted"
@@ -42,10 +45,13 @@ class GitHosting:
     ...     return str(hosting.path("team/shop"))
     """
 
-    def __init__(self, root: Path, settings: GitSettings | None = None) -> None:
+    def __init__(self, root: Path, settings: GitSettings | None = None, *, signing: Signing = NO_SIGNING) -> None:
+        """``signing`` is what merges are signed with."""
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.root = root
         self.git = Git(root / ".git-settings", settings or GitSettings())
+        self._signing = signing
+        self._signatures = Signatures(root / ".git-settings" / "keys", self.git)
         self._places: dict[str, Place] = {}
         self._naming = asyncio.Lock()
         self._watchers: set[asyncio.Queue[str]] = set()
@@ -138,12 +144,27 @@ class GitHosting:
         return await self._write(name, lambda objects: writing.merge(objects, one, other))
 
     async def combine(
-        self, name: str, way: Way, *, onto: str, change: str, message: str, committer: Person, author: Person | None = None
+        self,
+        name: str,
+        way: Way,
+        *,
+        onto: str,
+        change: str,
+        message: str,
+        committer: Person,
+        author: Person | None = None,
+        sign: bool = False,
     ) -> Combined | Conflicts:
         history = self.history(name)
         one, other = history.commit(onto).revision, history.commit(change).revision
-        wanted = writing.Combination(way, one, other, message, committer, author or committer)
+        wanted = writing.Combination(way, one, other, message, committer, author or committer, self._signing if sign else None)
         return await self._write(name, lambda objects: writing.combine(objects, wanted))
+
+    def signer(self) -> Signer:
+        return self._signing.signer
+
+    async def signature(self, name: str, revision: str, keys: SigningKeys) -> Signature:
+        return await self._signatures.check(self._place(name).path, self.history(name).commit(revision).revision, keys)
 
     async def commit(
         self, name: str, *, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person

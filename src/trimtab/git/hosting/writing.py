@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pygit2
 from pygit2.enums import MergeFlag, SortMode
@@ -28,14 +29,23 @@ MESSAGE_BYTES_MAX = 256 * 1024
 pygit2.settings.enable_fsync_gitdir(True)
 
 
+class Signs(Protocol):
+    def sign(self, content: bytes) -> str:
+        """An armoured signature. Called from a thread. Raises TransientError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Combination:
+    """``signs`` signs every commit that is written; None for none."""
+
     way: Way
     onto: Revision
     change: Revision
     message: str
     committer: Person
     author: Person
+    signs: Signs | None = None
 
 
 def merge(objects: Objects, ours: Revision, theirs: Revision) -> Merged | Conflicts:
@@ -52,18 +62,29 @@ def combine(objects: Objects, wanted: Combination) -> Combined | Conflicts:
     if isinstance(merged, Conflicts):
         return merged
     parents = [wanted.onto] if wanted.way == "squash" else [wanted.onto, wanted.change]
-    revision = commit(objects, merged.tree, parents, wanted.message, wanted.author, wanted.committer)
+    revision = commit(objects, merged.tree, parents, wanted.message, wanted.author, wanted.committer, wanted.signs)
     return Combined(revision, merged.tree)
 
 
-def commit(objects: Objects, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person) -> Revision:
+def commit(
+    objects: Objects,
+    tree: str,
+    parents: Sequence[str],
+    message: str,
+    author: Person,
+    committer: Person,
+    signs: Signs | None = None,
+) -> Revision:
     """Raises UserError when the tree or a parent is not there, or the message is no text."""
     if objects.kind(tree) != "tree" or any(objects.kind(parent) != "commit" for parent in parents):
         raise UserError("write a commit: its tree or one of its parents is not here", remedy="Push it first")
     if "\0" in message or not message.strip() or len(message.encode("utf-8", "replace")) > MESSAGE_BYTES_MAX:
         raise UserError("write a commit: its message is empty, too long or no text", remedy="Give it another message")
     text = message.strip("\n") + "\n"
-    return Revision(objects.write_commit(None, tree, list(parents), text, _signature(author), _signature(committer)))
+    who = _signature(author), _signature(committer)
+    if signs is None:
+        return Revision(objects.write_commit(None, tree, list(parents), text, *who))
+    return Revision(objects.write_signed(tree, list(parents), text, *who, sign=signs.sign))
 
 
 def _rebase(objects: Objects, wanted: Combination) -> Combined | Conflicts:
@@ -80,7 +101,8 @@ def _rebase(objects: Objects, wanted: Combination) -> Combined | Conflicts:
         if merged.tree == tree and not last:
             continue
         message = wanted.message if last and wanted.message else taken.message
-        top, tree = commit(objects, merged.tree, [top], message, taken.author, wanted.committer), merged.tree
+        top = commit(objects, merged.tree, [top], message, taken.author, wanted.committer, wanted.signs)
+        tree = merged.tree
     return Combined(top, tree)
 
 
