@@ -12,10 +12,13 @@ from typing import Protocol
 
 import pytest
 
-from trimtab.core.model.errors import NotFound, UserError
+from trimtab.core.decide.signatures import SERVER
+from trimtab.core.model.errors import NotFound, TransientError, UserError
 from trimtab.core.model.names import Revision
+from trimtab.core.model.signature import SigningKeys
 from trimtab.git.hosting import GitHosting
-from trimtab.ports.hosting import Combined, Conflict, Conflicts, Hosting, Merged, Person, RefUpdate
+from trimtab.git.hosting.signing import NO_SIGNING, Signing
+from trimtab.ports.hosting import Combined, Conflict, Conflicts, Hosting, Merged, Person, RefUpdate, Way
 from trimtab.testing.hosting import FakeHosting
 
 ANN = Person("Ann", "ann@example.org", datetime(2026, 3, 1, 12, tzinfo=UTC))
@@ -35,8 +38,8 @@ class World(Protocol):
 
 
 class GitWorld:
-    def __init__(self, base: Path) -> None:
-        self.hosting: Hosting = GitHosting(base / "repositories")
+    def __init__(self, base: Path, signing: Signing | None = None) -> None:
+        self.hosting: Hosting = GitHosting(base / "repositories", signing=signing or Signing(base / "signing-key"))
 
     def write(self, name: str, files: Files, *parents: str, message: str = "change") -> Revision:
         repository = self.hosting.path(name)
@@ -64,12 +67,20 @@ class GitWorld:
 
 
 class MemoryWorld:
-    def __init__(self) -> None:
-        self._fake = FakeHosting()
+    def __init__(self, unsigning: str = "") -> None:
+        self._fake = FakeHosting(unsigning=unsigning)
         self.hosting: Hosting = self._fake
 
     def write(self, name: str, files: Files, *parents: str, message: str = "change") -> Revision:
         return self._fake.write(name, files, *parents, message=message)
+
+
+@pytest.fixture(params=["git", "memory"])
+async def mute(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """One that can sign nothing."""
+    made: World = GitWorld(tmp_path, NO_SIGNING) if request.param == "git" else MemoryWorld("it has no key")
+    await made.hosting.create("shop")
+    return made
 
 
 @pytest.fixture(params=["git", "memory"])
@@ -275,3 +286,33 @@ async def test_a_commit_is_written_from_a_tree(world: World):
     for tree_id, parents, message in ((UNKNOWN, [], "x"), (tree, [UNKNOWN], "x"), (tree, [], " \n")):
         with pytest.raises(UserError):
             await world.hosting.commit("shop", tree=tree_id, parents=parents, message=message, author=ANN, committer=BOT)
+
+
+@pytest.mark.parametrize(("way", "written"), [("merge", 1), ("squash", 1), ("rebase", 2)])
+async def test_each_commit_that_a_merge_writes_is_signed_where_that_is_wanted(world: World, way: Way, written: int) -> None:
+    """And is told as the server's by whoever believes its key; the commits of the Change, and a merge without, are unsigned."""
+    base = world.write("shop", {"a": "1"})
+    one = world.write("shop", {"a": "1", "b": "1"}, base, message="one")
+    two = world.write("shop", {"a": "1", "b": "2"}, one, message="two")
+    other = world.write("shop", {"a": "2"}, base)
+    hosting, believed = world.hosting, SigningKeys(ssh=((SERVER, world.hosting.signer().key),))
+    for sign, state in ((True, "good"), (False, "unsigned")):
+        made = await hosting.combine("shop", way, onto=other, change=two, message=f"sign: {sign}", committer=BOT, sign=sign)
+        assert isinstance(made, Combined)
+        new = await hosting.history("shop").log(made.revision, without=(other, two))
+        assert len(new) == written
+        for commit in new if sign or way != "rebase" else new[:1]:
+            found = await hosting.signature("shop", commit.revision, believed)
+            assert (found.state, found.user) == (state, SERVER if sign else "")
+            assert (await hosting.signature("shop", commit.revision, SigningKeys())).state == ("unknown" if sign else "unsigned")
+    assert (await hosting.signature("shop", two, believed)).state == "unsigned"
+
+
+async def test_who_cannot_sign_says_why_and_merges_what_needs_no_signature(mute: World) -> None:
+    hosting = mute.hosting
+    assert (hosting.signer().key, hosting.signer().problem) == ("", "it has no key")
+    base = mute.write("shop", {"a": "1"})
+    change = mute.write("shop", {"a": "2"}, base)
+    with pytest.raises(TransientError, match="it has no key"):
+        await hosting.combine("shop", "merge", onto=base, change=change, message="m", committer=BOT, sign=True)
+    assert isinstance(await hosting.combine("shop", "merge", onto=base, change=change, message="m", committer=BOT), Combined)

@@ -207,6 +207,7 @@ class Looker:
             one.change
             for one in self._reviews.values()
             if one.change.stage == Stage.OPEN
+            and not one.change.emergency  # it is on the target branch already
             and (one.change.repository, one.change.target) == (change.repository, change.target)
             and one.change.number != change.number
             and one.change.head != change.head
