@@ -66,3 +66,13 @@ def test_a_hosted_repository_is_listed_and_taken_out_of_service(line: Line) -> N
     assert listed.out.splitlines()[-1] == "hosted:new: main, nothing pushed yet, 0.0 MB"
     server = Server(delete_repository=Accepted("shop is out of service; its data is kept in /data"))
     assert line("repository", "delete", "shop", server=server).out == "shop is out of service; its data is kept in /data\n"
+
+
+def test_the_key_of_the_server_is_printed_as_git_wants_it(line: Line) -> None:
+    """One line and nothing else, to be appended to a file; a server that cannot sign says where the reason is."""
+    signer = 'trimtab namespaces="git" ssh-ed25519 AAAA'
+    server = Server(hosted=HostedView("hosted:shop", "/git/shop.git", "main", LATER, 0, signer))
+    assert line("repository", "key", "shop", server=server).out == f"{signer}\n"
+    without = line("repository", "key", "shop", server=Server(hosted=SHOP_HERE))
+    assert without.code == 1
+    assert "trimtab doctor" in without.err

@@ -9,6 +9,7 @@ import click
 from trimtab.cli.output import BAD, Out, short
 from trimtab.cli.session import DONE, FAILED, asks_server, current
 from trimtab.cli.times import ago
+from trimtab.core.model.errors import UserError
 from trimtab.core.model.text import one_line
 from trimtab.core.model.views import HostedView, RepositoriesView
 
@@ -117,6 +118,24 @@ def show(name: str) -> int:
     session = current()
     view = session.client.hosted(name)
     session.out.show(view, lambda: tell_hosted(session.out, view, session.client.url))
+    return DONE
+
+
+@repository.command()
+@click.argument("name")
+@asks_server
+def key(name: str) -> int:
+    """Print a line for git's file of allowed signers that knows the merges which the server has signed in a repository of its.
+
+    \b
+    Example:
+      trimtab repository key shop >> ~/.config/git/allowed_signers
+    """
+    session = current()
+    view = session.client.hosted(name)
+    if not view.signer:
+        raise UserError("this server has no key to sign with", remedy="`trimtab doctor` says why")
+    session.out.show(view, lambda: session.out.line(one_line(view.signer)))
     return DONE
 
 
