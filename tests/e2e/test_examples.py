@@ -10,7 +10,7 @@ import pytest
 from .console import ROOT, opened
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
-ON_A_CLUSTER = {"06-kubernetes", "08-hooks-and-waves", "09-two-clusters"}
+ON_A_CLUSTER = {"06-kubernetes", "08-hooks-and-waves", "09-two-clusters", "10-overlays", "11-own-kinds"}
 """Typed in by tests/kubernetes/test_example.py."""
 INDEX = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 

@@ -14,7 +14,8 @@ import yaml
 from tests.e2e.console import ROOT, Page, opened
 from tests.kubernetes.cluster import Cluster
 
-NAMESPACES = ("greeter-staging", "greeter-production", "shop", "hooked-shop", "greeter", "clock")
+OVERLAID = ("overlaid-staging", "overlaid-production")
+NAMESPACES = ("greeter-staging", "greeter-production", "shop", "hooked-shop", "greeter", "clock", *OVERLAID, "own-kinds")
 
 
 @pytest.fixture
@@ -77,6 +78,17 @@ def test_the_example_of_two_clusters_does_what_its_page_says(
             joined["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})  # type: ignore[attr-defined]
         (page.home / ".kube" / "config").write_text(yaml.safe_dump(joined))
         page.type_in()
+
+
+def test_the_example_of_overlays_does_what_its_page_says(cluster: Cluster, clean: None, kustomize: None) -> None:
+    with on_a_cluster(ROOT / "examples/10-overlays/README.md", cluster, kubectl=shutil.which("kubectl")) as page:
+        page.type_in()
+
+
+def test_the_example_of_a_kind_of_ones_own_does_what_its_page_says(cluster: Cluster, clean: None) -> None:
+    with on_a_cluster(ROOT / "examples/11-own-kinds/README.md", cluster, kubectl=None) as page:
+        page.type_in()
+    cluster.api.delete("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/greetings.example.com")
 
 
 def test_the_how_to_does_what_it_says(cluster: Cluster, clean: None) -> None:
