@@ -28,6 +28,10 @@ class Readers:
             self._readers[repository][path].add(key)
         self._read[key] = paths
 
+    def knows(self, key: Key) -> bool:
+        """False while nothing has been read for ``key``: then any path may lead to it."""
+        return key in self._read
+
     def of(self, repository: str, paths: Iterable[str]) -> set[Key]:
         """The Keys that any of ``paths``, or a directory above it, leads to."""
         readers = self._readers[repository]

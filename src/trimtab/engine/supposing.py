@@ -43,6 +43,8 @@ class Supposing:
         followers = {key for key, wish in wishes.items() if not wish.places.isdisjoint(places)}
         if paths is not None:
             touched = {key for repository in {one for one, _ in places} for key in self._declarer.readers.of(repository, paths)}
+            # What could not be rendered since the start, or at the newest head, may read any path.
+            touched |= {key for key in followers if not self._declarer.readers.knows(key) or self._declarer.tries_again(key)}
         else:
             touched = {key for key in followers if any(not self._declarer.current(key, place, tree) for place in places)}
         return sorted(other | (followers & touched))

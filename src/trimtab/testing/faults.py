@@ -22,7 +22,9 @@ from trimtab.core.model.errors import TransientError
 from .time import GROUP
 
 TRACE_LINES_MAX = 100_000
-WRITES = frozenset({"store.write", "target.apply", "target.remove", "git.note"})
+WRITES = frozenset({"store.write", "target.apply", "target.remove", "git.note", "hosting.update_refs", "hosting.push"})
+AFTER = ("after", "moved")
+"""What a point is called behind an effect that has taken place."""
 
 
 class Fault(StrEnum):
@@ -86,10 +88,11 @@ class Faults:
         """
         self._check_alive()
         call, _, phase = name.partition(":")
-        if phase != "after":
+        after = phase in AFTER
+        if not after:
             await self._delay()
             self._check_alive()
-        fault = self._choose(name, call, after=phase == "after")
+        fault = self._choose(name, call, after=after)
         if fault is None:
             return
         self.note(name, f"{fault} {detail}".rstrip())

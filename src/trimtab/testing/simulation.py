@@ -10,38 +10,28 @@ story is told the faults stop, what is broken is mended, and the world has to co
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import logging
 import random
 import sys
-import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
 from trimtab.core.decide.hooks import broken
 from trimtab.core.decide.order import WELL
 from trimtab.core.model.deployment import Phase
-from trimtab.core.model.errors import TrimtabError
-from trimtab.core.model.event import Event
 from trimtab.core.model.names import Identity, Key
 from trimtab.core.model.plan import Plan
 from trimtab.engine.commands import Commands
-from trimtab.engine.engine import Engine, Parts
-from trimtab.ports.store import Lease, Loaded, Writes
 
 from . import laws, stories
 from .factories import INSTALLATION
-from .faults import Crash, Faults, Profile, moment
-from .git import Commit, FakeRemotes, FakeRepositories
-from .objects import Mutation, World
-from .render import FakeRenderer
-from .store import MemoryStore
+from .faults import Faults, moment
+from .git import Commit, FakeRemotes
+from .objects import World
+from .play import Play, Result, WatchedJournal, WatchedStore, command, play, profile
 from .targets import FakeTargets
-from .time import GROUP, SeededChance, VirtualClock, run, running
-from .witness import Grant, Violation, Witness
+from .time import running
+from .witness import Grant, Witness
 from .worlds import RELEASE, Content, View, Wanted, first_content
 
 URL = "configuration.git"
@@ -52,155 +42,18 @@ RESYNCS = 3
 """Looks at one application that the quiet time may cost: one for each resync that falls into it, and one to spare."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What the laws found for a seed, and how it was: ``trace`` is every line of it."""
-
-    seed: int
-    violations: tuple[Violation, ...]
-    trace: tuple[str, ...]
-    seconds: float
-
-    def line(self) -> str:
-        first = self.violations[0]
-        replay = f"python -m trimtab.testing.simulation --seed {self.seed} --trace"
-        return f"seed {self.seed}: {first.law}: {first.what} (at {first.time:.1f} s; replay: {replay})"
-
-
 def simulate(seed: int) -> Result:
     """Run one seed to its end, or to the first law that does not hold."""
-    logger = logging.getLogger("trimtab")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    holder: list[Simulation] = []
-
-    async def main(clock: VirtualClock) -> float:
-        simulation = Simulation(seed)
-        holder.append(simulation)
-        await simulation.tell()
-        return clock.monotonic()
-
-    try:
-        seconds = run(main, seconds_max=1e6)
-    finally:
-        logger.setLevel(level)
-    simulation = holder[0]
-    return Result(seed, tuple(simulation.witness.violations), tuple(simulation.faults.trace), seconds)
-
-
-# --- the parts that are watched ---------------------------------------------------------------------------------------------
-
-
-class WatchedStore(MemoryStore):
-    """The store of all replicas. Every write is shown to the witness; taking the lease and loading may fail like everything else."""
-
-    def __init__(self, faults: Faults, witness: Witness) -> None:
-        super().__init__(faults.point)
-        self._witness = witness
-
-    @property
-    def holder(self) -> str:
-        return self._lease.holder
-
-    def lose(self) -> None:
-        MemoryStore.__init__(self, self.hook)
-        self._witness.new_life()
-
-    async def lease(self, holder: str, *, now: datetime, seconds: float) -> Lease:
-        await self._call("store.lease:before")
-        return await super().lease(holder, now=now, seconds=seconds)
-
-    async def load(self) -> Loaded:
-        await self._call("store.load:before")
-        return await super().load()
-
-    def _put(self, writes: Writes) -> tuple[Event, ...]:
-        stored = super()._put(writes)
-        self._witness.wrote(writes, stored, self._lease.holder)
-        return stored
-
-
-class WatchedJournal(list[Mutation]):
-    """The journal of the targets' world. Every mutation is shown to the witness as it takes place."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        super().__init__()
-        self._simulation = simulation
-
-    def append(self, mutation: Mutation) -> None:
-        super().append(mutation)
-        simulation = self._simulation
-        there = simulation.targets.get(mutation.environment).objects.there
-        simulation.witness.acted(mutation, there, simulation.store.holder)
-
-
-@dataclass
-class Replica:
-    """One machine: its wall clock, its mirrors and its cache outlive the server process on it."""
-
-    name: str
-    simulation: Simulation
-    clock: VirtualClock
-    repositories: FakeRepositories
-    renderer: FakeRenderer
-    starts: int = 0
-    engine: Engine | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def process(self) -> str:
-        return f"{self.name}{self.starts}"
-
-    def start(self) -> None:
-        self.starts += 1
-        simulation = self.simulation
-        token = GROUP.set(self.process)
-        try:
-            self.engine = Engine(
-                Parts(
-                    installation=INSTALLATION,
-                    holder=self.process,
-                    repository=URL,
-                    repositories=self.repositories,
-                    renderer=self.renderer,
-                    targets=simulation.targets,
-                    store=simulation.store,
-                    clock=self.clock,
-                    chance=SeededChance(simulation.faults.random),
-                )
-            )
-            self.task = asyncio.create_task(self.engine.run(), name=f"engine {self.process}")
-            self.task.add_done_callback(self._ended)
-        finally:
-            GROUP.reset(token)
-
-    async def restart(self) -> None:
-        """SIGTERM and start: the server ends by itself, and leaves nothing behind that runs."""
-        process, task = self.process, self.task
-        assert task is not None, "it was started"
-        task.cancel()
-        await asyncio.wait({task})
-        for _ in range(10):
-            await asyncio.sleep(0)
-        if process not in self.simulation.faults.crashed and running().pending(process):
-            self.simulation.witness.blame("nothing-of-ours-breaks", f"left running: {running().waiting(process)}")
-        if self.process == process:
-            self.start()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and f"{task.get_name()}".removeprefix("engine ") not in self.simulation.faults.crashed:
-            self.simulation.witness.blame("nothing-of-ours-breaks", f"the engine fell over: {error!r}")
+    return play(lambda: Simulation(seed), "trimtab.testing.simulation")
 
 
 # --- one run ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Simulation:
+class Simulation(Play):
     """A world and its story. ``branches`` is what each branch of the one repository says now, ``history`` its Revisions."""
 
-    seed: int
     branches: dict[str, Content] = field(default_factory=dict)
     history: dict[str, list[str]] = field(default_factory=dict)
     held_once: list[tuple[Key, Plan, int]] = field(default_factory=list)
@@ -208,14 +61,12 @@ class Simulation:
     asked_again: list[Grant] = field(default_factory=list)
     approved_at_the_end: list[Grant] = field(default_factory=list)
     commits: dict[str, Commit] = field(default_factory=dict)
-    replicas: list[Replica] = field(default_factory=list)
     names: int = 0
-    losing_store: bool = False
 
     def __post_init__(self) -> None:
         # Two generators, so that a change of the story does not change every fault.
         self.chance = random.Random(f"story {self.seed}")  # noqa: S311 - chance that can be repeated is the point
-        self.faults = Faults(random.Random(f"faults {self.seed}"), _profile(self.chance))  # noqa: S311
+        self.faults = Faults(random.Random(f"faults {self.seed}"), profile(self.chance))  # noqa: S311
         self.left_held = self.chance.random() < 0.3
         self.witness = Witness(on_act=laws.ACTS, on_write=laws.WRITES, tell=self.faults.note)
         self.store = WatchedStore(self.faults, self.witness)
@@ -226,9 +77,9 @@ class Simulation:
         self.remote = self.remotes.get(URL)
 
     async def tell(self) -> None:
-        running().set_exception_handler(self._unhandled)
+        running().set_exception_handler(self.unhandled)
         self._begin()
-        supervisor = asyncio.create_task(self._supervise())
+        supervisor = asyncio.create_task(self.supervise())
         await asyncio.sleep(self.chance.choice((5, 40, 40)))
         for _ in range(self.chance.randint(4, 14)):
             await self._happen()
@@ -242,17 +93,7 @@ class Simulation:
         if any(app.revision for app in content.applications.values()):
             self.commit(RELEASE, content, "the beginning")
         self.commit("main", content, "the beginning")
-        for name in ("a", "b")[: self.chance.choice((1, 2))]:
-            clock = VirtualClock(running())
-            replica = Replica(name, self, clock, FakeRepositories(self.remotes), FakeRenderer(self.faults))
-            self.replicas.append(replica)
-            replica.start()
-
-    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A task died and nobody looked: as it should be after a crash, and a mistake otherwise."""
-        error = context.get("exception")
-        if error is None or not _crashes(error):
-            self.witness.blame("nothing-of-ours-breaks", f"{context.get('message')}: {error!r}")
+        self.start_replicas()
 
     async def _happen(self) -> None:
         operations = list(stories.OPERATIONS)
@@ -262,42 +103,11 @@ class Simulation:
             self.faults.note("STORY", said)
         await asyncio.sleep(self.chance.choice((0, 0.1, 1, 3, 8, 20, 40, 90)))
 
-    async def _supervise(self) -> None:
-        """Starts again what has crashed, after a while."""
-        while True:
-            await self.faults.crashes.wait()
-            self.faults.crashes.clear()
-            for replica in self.replicas:
-                process = replica.process
-                if process in self.faults.crashed:
-                    await running().kill(process)
-                    await asyncio.sleep(self.chance.choice((0, 1, 10)))
-                    if replica.process == process and not self.losing_store:
-                        replica.start()
-
     # --- what a story may do ------------------------------------------------------------------------------------------------
 
     def number(self) -> int:
         self.names += 1
         return self.names
-
-    def leader(self) -> Engine | None:
-        """The engine that answers now."""
-        for replica in self.replicas:
-            if replica.engine is not None and replica.engine.ready and replica.process == self.store.holder:
-                return replica.engine
-        return None
-
-    async def ask(self, answer: Awaitable[object]) -> bool:
-        """Have the leader do something, inside its process; False when it refused or died over it."""
-        token = GROUP.set(self.store.holder)
-        try:
-            await answer
-        except (TrimtabError, Crash):
-            return False
-        finally:
-            GROUP.reset(token)
-        return True
 
     def commit(self, branch: str, content: Content, why: str) -> str:
         history = self.history.setdefault(branch, [])
@@ -502,44 +312,9 @@ class Simulation:
             yield f"the targets were asked {asked} times in {QUIET_SECONDS:.0f} quiet seconds; {most} would do"
 
 
-def _crashes(error: BaseException) -> bool:
-    return isinstance(error, Crash) or (isinstance(error, BaseExceptionGroup) and all(_crashes(one) for one in error.exceptions))
-
-
-def _profile(chance: random.Random) -> Profile:
-    """Some worlds are calm, some are rough."""
-    calm = Profile(failed=0, lost=0, crash=0, dropped=0, slow=0, delay_seconds=0)
-    some = Profile(failed=0.02, lost=0.03, crash=0.003, dropped=0.1, slow=0.01, slow_seconds=3)
-    rough = Profile(failed=0.08, lost=0.08, crash=0.012, dropped=0.4, slow=0.03)
-    return chance.choice((calm, some, some, rough))
-
-
-# --- from the shell ---------------------------------------------------------------------------------------------------------
-
-
 def main(arguments: list[str] | None = None) -> int:
     """0: every law held for every seed. 1: one line for each seed that failed."""
-    parser = argparse.ArgumentParser(prog="python -m trimtab.testing.simulation", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=200, help="how many seeds (default: 200)")
-    parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
-    parser.add_argument("--seed", type=int, help="only this one")
-    parser.add_argument("--trace", action="store_true", help="print everything that happened")
-    chosen = parser.parse_args(arguments)
-    seeds = range(chosen.first, chosen.first + chosen.seeds) if chosen.seed is None else [chosen.seed]
-    began = time.monotonic()
-    failed = sum(_report(simulate(seed), trace=chosen.trace) for seed in seeds)
-    took = time.monotonic() - began
-    sys.stdout.write(f"{len(seeds)} seeds, {failed} failed, {len(seeds) / max(took, 1e-9):.1f} seeds a second\n")
-    return 1 if failed else 0
-
-
-def _report(result: Result, *, trace: bool) -> bool:
-    if trace:
-        sys.stdout.write("".join(f"{line}\n" for line in result.trace))
-    if result.violations:
-        sys.stdout.write(result.line() + "\n")
-        sys.stdout.flush()
-    return bool(result.violations)
+    return command(simulate, __doc__, arguments)
 
 
 if __name__ == "__main__":

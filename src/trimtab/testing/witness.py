@@ -23,6 +23,7 @@ from trimtab.ports.store import Writes
 
 from .faults import moment
 from .objects import Mutation, Thing
+from .play import Violation
 from .time import GROUP
 from .worlds import Content, View
 
@@ -42,13 +43,6 @@ class Grant:
     doubted: bool
     hash: str
     fresh: bool
-
-
-@dataclass(frozen=True)
-class Violation:
-    law: str
-    what: str
-    time: float
 
 
 @dataclass

@@ -134,6 +134,11 @@ class Desk:
                 await asyncio.gather(waiting, timer, return_exceptions=True)
         return self.reviews[number]
 
+    def lose(self, refused: Refused) -> None:
+        """Another holds the Lease: the end of this desk."""
+        if not self.lost.done():
+            self.lost.set_exception(refused)
+
     @property
     def busy(self) -> bool:
         return any(case.task is not None for case in self._cases.values())
@@ -145,8 +150,7 @@ class Desk:
         await asyncio.gather(*tasks, return_exceptions=True)
         for case in self._cases.values():
             for _, answer in case.inbox:
-                if answer is not None and not answer.done():
-                    answer.set_exception(TransientError("the server is ending", remedy="Ask again when it has started"))
+                _unanswered(answer)
         if self.lost.done() and not self.lost.cancelled():
             self.lost.exception()
 
@@ -162,10 +166,12 @@ class Desk:
         try:
             while case.inbox:
                 happening, answer = case.inbox.popleft()
-                await self._turn(number, happening, answer)
+                try:
+                    await self._turn(number, happening, answer)
+                finally:
+                    _unanswered(answer)
         except Refused as refused:
-            if not self.lost.done():
-                self.lost.set_exception(refused)
+            self.lose(refused)
         finally:
             case.task = None
 
@@ -196,11 +202,20 @@ class Desk:
                 except TransientError as error:
                     log.warning("record change %s: %s", number, error)
                     await self._clock.sleep(STORE_RETRY_SECONDS)
+                    if decision.review != before and await self._is_stored(decision.review):
+                        break
         async with self._changed:
             self.reviews[number] = decision.review
             self._changed.notify_all()
         if merged:
             self._merged(decision.review)
+
+    async def _is_stored(self, review: Review) -> bool:
+        """The answer may have been lost alone: then nothing is told twice."""
+        try:
+            return await self._journal.store.review(review.change.number) == review
+        except TransientError:
+            return False
 
     async def _perform(self, number: int, act: Act) -> Happening | None:
         review = self.reviews[number]
@@ -257,3 +272,10 @@ def _concerns(review: Review, key: Key) -> bool:
         plan.environment == key.environment and any(one.application == key.application for one in plan.planned)
         for plan in review.plans
     )
+
+
+def _unanswered(answer: asyncio.Future[Decision] | None) -> None:
+    """Nobody waits for ever: who has no answer when the desk ends is told so."""
+    if answer is not None and not answer.done():
+        answer.set_exception(TransientError("the server is ending", remedy="Ask again when it has started"))
+        answer.exception()  # whoever asked may have gone

@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.lifecycle.change import Happening, Review
 from trimtab.core.model.change import Stage
 from trimtab.core.model.clearance import Clearance
-from trimtab.core.model.errors import TransientError, TrimtabError
+from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Key, Revision
 from trimtab.engine.following import Moved
@@ -47,6 +47,7 @@ CLEARANCES_MAX = 20
 """Of one Key; an older one is of content that nobody will deploy as it was planned then."""
 CLEARANCE, EMERGENCY = "clearance/", "emergency/"
 WATCH_RETRY_SECONDS = 1.0
+SETTLE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,13 @@ class Office:
     async def run(self) -> None:
         """Until cancelled. Raises Refused when another holds the Lease."""
         watching = asyncio.create_task(self._watch(), name="hosted repositories")
+        settling = asyncio.create_task(self._settle(), name="pushes that are owed")
         try:
             await self.desk.lost
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            settling.cancel()
+            await asyncio.gather(watching, settling, return_exceptions=True)
 
     async def stop(self) -> None:
         await self.queue.stop()
@@ -159,6 +162,19 @@ class Office:
             except TrimtabError as error:
                 log.warning("watch the hosted repositories: %s", error)
             await self._clock.sleep(WATCH_RETRY_SECONDS)
+
+    async def _settle(self) -> None:
+        """What a push meant whose server did not come to it: it failed on the way, or the client left."""
+        while True:
+            await self._clock.sleep(SETTLE_SECONDS)
+            if not (self._opened and self.gate.owes):
+                continue
+            try:
+                await self.gate.settle()
+            except TransientError as error:
+                log.warning("carry out what was pushed: %s", error)
+            except Refused as refused:
+                self.desk.lose(refused)
 
     def _cleared(self, review: Review) -> Writes:
         """What the merge of ``review`` lets into Environments: written with the state that says merged, and in force from then on."""

@@ -6,14 +6,16 @@
     refs/tags/v1                  may be made by who may merge, and never moved or deleted
     everything else               refused
 
-What a push means is written down before its refs move (an *intent*), and carried out after; a crash in between is made good at the next
-start, where the refs tell whether they moved.
+What a push means is written down before its refs move (an *intent*), and is owed until it is carried out: by whoever moved the refs, or,
+where that one crashed, failed or never came back, by the next who looks. The refs tell whether they moved.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -41,6 +43,8 @@ NEW_COMMITS_MAX = 1_000
 LOOK_SECONDS_MAX = 30.0
 INTENT = "intent/"
 PATHS_CHECKED_MAX = 10_000
+OWED_SECONDS_MAX = 3_600.0
+"""A push whose refs have not moved for so long will not move them any more."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -81,6 +85,8 @@ class Gate:
         self._journal, self._clock = journal, clock
         self._number, self._link, self._emergency = number, link, emergency
         self._intents: dict[str, list[Intent]] = {}
+        self._owed: dict[str, Intent] = {}
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # --- before refs move ---------------------------------------------------------------------------------------------------
 
@@ -89,6 +95,7 @@ class Gate:
         options = options_of(push.options)
         # A repository may have been made a moment ago, or got another default branch.
         self._surroundings.branches[push.repository] = (await self._hosting.get(push.repository)).default_branch
+        await self.settle()
         answers: list[Accept | Refuse | Redirect] = []
         intents: list[Intent] = []
         lines: list[str] = []
@@ -273,20 +280,34 @@ class Gate:
         if not intents:
             return
         self._intents[push.id] = intents
+        self._owed.update((_document(one), one) for one in intents)
         documents = tuple((_document(one), msgspec.json.encode(one)) for one in intents)
         await self._journal.write(Writes(documents=documents))
 
     async def restore(self, documents: dict[str, bytes]) -> None:
-        """At the start: carry out what refs have moved for and forget what they have not."""
-        for name, body in sorted(documents.items()):
-            if not name.startswith(INTENT):
-                continue
-            intent = msgspec.json.decode(body, type=Intent)
-            self._number = max(self._number, intent.change)
-            refs = await self._hosting.refs(intent.repository)
+        """At the start: what was owed then is owed still, and no number is given twice."""
+        for repository in await self._hosting.list():
+            for ref in await self._hosting.refs(repository.name, CHANGES):
+                number = ref.removeprefix(CHANGES).partition("/")[0]
+                self._number = max(self._number, int(number) if number.isdecimal() else 0)
+        owed = {name: msgspec.json.decode(body, type=Intent) for name, body in documents.items() if name.startswith(INTENT)}
+        self._number = max([self._number, *(intent.change for intent in owed.values())])
+        self._owed.update(owed)
+        await self.settle()
+
+    @property
+    def owes(self) -> bool:
+        return bool(self._owed)
+
+    async def settle(self) -> None:
+        """Carry out what refs have moved for, and forget what they will not move for any more."""
+        for _, intent in sorted(self._owed.items(), key=lambda item: (item[1].change, item[1].patch_set)):
+            refs = await self._hosting.refs(intent.repository, CHANGES)
             if refs.get(_kept(intent)) == intent.head:
                 await self._carry_out(intent)
-            await self._forget(intent)
+                await self._forget(intent)
+            elif self._clock.now() - intent.time > timedelta(seconds=OWED_SECONDS_MAX):
+                await self._forget(intent)
 
     async def propose(self, repository: str, source: str, target: str, who: str) -> Review:
         """A Change from a branch that is there already, made by the server for ``who``; the one that comes from it, where there is one."""
@@ -322,11 +343,20 @@ class Gate:
             self._desk.target_moved(push.repository)
 
     async def _carry_out(self, intent: Intent) -> Review:
-        known = self._desk.reviews.get(intent.change)
-        if known is not None:
-            if known.change.head == intent.head:
-                return known
+        """Once, whoever comes to it. Raises TransientError when it cannot be stored."""
+        async with self._turns[intent.change]:
+            known = self._desk.reviews.get(intent.change) or await self._journal.store.review(intent.change)
+            return await (self._begin(intent) if known is None else self._go_on(known, intent))
+
+    async def _go_on(self, known: Review, intent: Intent) -> Review:
+        if known.change.patch_sets[-1].number >= intent.patch_set or known.change.number not in self._desk.reviews:
+            return known  # it is there, or has ended long ago
+        try:
             return await self._desk.ask(intent.change, Pushed(intent.head, intent.who))
+        except Refused:
+            return self._desk.reviews[intent.change]  # it has ended meanwhile
+
+    async def _begin(self, intent: Intent) -> Review:
         patch_set = PatchSet(1, intent.head, intent.who, intent.time)
         change = Change(
             intent.change,
@@ -348,6 +378,7 @@ class Gate:
         return await self._desk.begin(decision)
 
     async def _forget(self, intent: Intent) -> None:
+        self._owed.pop(_document(intent), None)
         await self._journal.write(Writes(documents=((_document(intent), None),)))
 
     def _default(self, repository: str) -> str:
