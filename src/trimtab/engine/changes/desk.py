@@ -86,8 +86,11 @@ class Desk:
 
     async def begin(self, decision: Decision) -> Review:
         """A Change that did not exist before: store it, then look. Raises TransientError or Refused."""
-        review = decision.review
-        await self._journal.write(Writes(events=decision.events, reviews=(review,)))
+        await self._journal.write(Writes(events=decision.events, reviews=(decision.review,)))
+        return self.take_up(decision.review)
+
+    def take_up(self, review: Review) -> Review:
+        """One that is stored, and that we did not know of: the answer to its first write may have been lost."""
         self.reviews[review.change.number] = review
         self._post(review.change.number, Moved(), None)
         return review

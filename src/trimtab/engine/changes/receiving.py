@@ -345,12 +345,19 @@ class Gate:
     async def _carry_out(self, intent: Intent) -> Review:
         """Once, whoever comes to it. Raises TransientError when it cannot be stored."""
         async with self._turns[intent.change]:
-            known = self._desk.reviews.get(intent.change) or await self._journal.store.review(intent.change)
-            return await (self._begin(intent) if known is None else self._go_on(known, intent))
+            known = self._desk.reviews.get(intent.change)
+            if known is None:
+                known = await self._journal.store.review(intent.change)
+                if known is None:
+                    return await self._begin(intent)
+                if known.change.stage != Stage.OPEN:
+                    return known
+                known = self._desk.take_up(known)
+            return await self._go_on(known, intent)
 
     async def _go_on(self, known: Review, intent: Intent) -> Review:
-        if known.change.patch_sets[-1].number >= intent.patch_set or known.change.number not in self._desk.reviews:
-            return known  # it is there, or has ended long ago
+        if known.change.patch_sets[-1].number >= intent.patch_set:
+            return known
         try:
             return await self._desk.ask(intent.change, Pushed(intent.head, intent.who))
         except Refused:

@@ -130,12 +130,13 @@ def the_protected_takes_what_was_approved(witness: ChangesWitness, mutation: Mut
 
 @law(ENDS)
 def no_push_is_lost(play: ChangesPlay) -> Iterator[str]:
-    """Every patch set whose ref is in the repository stands in its Change."""
+    """Every patch set whose ref is in the repository stands in its Change, if that had not ended before."""
     for ref in play.remote.refs:
         if ref.startswith("refs/changes/"):
             number, patch_set = (int(part) for part in ref.split("/")[2:])
             review = play.witness.reviews.get(number)
-            if review is None or not any(one.number == patch_set for one in review.change.patch_sets):
+            ended = review is not None and review.change.stage != Stage.OPEN and patch_set > 1
+            if review is None or (not ended and not any(one.number == patch_set for one in review.change.patch_sets)):
                 yield f"{ref} is in no change"
 
 

@@ -158,11 +158,11 @@ class ChangesPlay(Play):
         )
         return answer if isinstance(answer, Pushed) else None
 
-    def commit(self, *below: str) -> tuple[str, str]:
+    def commit(self, *below: str, sound: bool = False) -> tuple[str, str]:
         """Somebody's commit on top of another (main unless given), with something new; and what they call it."""
         base = below[0] if below else self.remote.refs[MAIN].revision
         self.versions += 1
-        found, why = worlds.altered(self.hosting.history(REPOSITORY).find(base).files, self.chance, self.versions)
+        found, why = worlds.altered(self.hosting.history(REPOSITORY).find(base).files, self.chance, self.versions, sound=sound)
         return self.hosting.write(REPOSITORY, found, base, message=why), why
 
     def open(self) -> list[Review]:

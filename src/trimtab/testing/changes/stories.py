@@ -106,7 +106,7 @@ async def push_directly(play: ChangesPlay) -> str:
 @operation(2)
 async def fire(play: ChangesPlay) -> str:
     """An emergency push, by somebody who may or by somebody who may not."""
-    revision, why = play.commit()
+    revision, why = play.commit(sound=True)
     who = play.chance.choice((*worlds.FIREMEN, *worlds.AUTHORS))
     if who in worlds.FIREMEN:
         play.witness.emergency = revision

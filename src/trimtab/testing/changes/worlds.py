@@ -87,8 +87,8 @@ def differing(before: Mapping[str, Node], after: Mapping[str, Node], place: str)
     return frozenset((one, now.get(one, "")) for one in was.keys() | now.keys() if was.get(one) != now.get(one))
 
 
-def altered(found: Mapping[str, Node], chance: random.Random, version: int) -> tuple[dict[str, Node], str]:
-    """What somebody makes of it, and how they call that."""
+def altered(found: Mapping[str, Node], chance: random.Random, version: int, *, sound: bool) -> tuple[dict[str, Node], str]:
+    """What somebody makes of it, and how they call that. ``sound``: it can be read."""
     made = dict(found)
     application = chance.choice(tuple(PLACES))
     there = sorted(path for path in found if path.startswith(f"apps/{application}/process-"))
@@ -107,7 +107,7 @@ def altered(found: Mapping[str, Node], chance: random.Random, version: int) -> t
             body["spec"]["approvals"]["required"] = 3 - body["spec"]["approvals"]["required"]
             made[RULES] = msgspec.json.encode(body)
             return made, "Other rules"
-        case "break" if chance.random() < 0.3 and there:
+        case "break" if chance.random() < 0.3 and there and not sound:
             made[chance.choice(there)] = b"{"
             return made, f"Break {application}"
     chosen = chance.sample(there, min(len(there), chance.choice((1, 1, 2))))
