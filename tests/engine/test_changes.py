@@ -11,18 +11,19 @@ import pytest
 from trimtab.core.lifecycle.change import Approved, Closed, MergeAsked, Review, missing
 from trimtab.core.model.change import Stage as ChangeStage
 from trimtab.core.model.config import Document, Placement
-from trimtab.core.model.errors import Refused
+from trimtab.core.model.errors import Refused, TransientError
 from trimtab.core.model.kind import Metadata
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
 from trimtab.core.model.people import Grant, GrantSpec, User, UserSpec
 from trimtab.core.model.policy import Policy, PolicySpec
-from trimtab.core.model.protection import EnvironmentApprovals
+from trimtab.core.model.protection import EnvironmentApprovals, Protection, ProtectionSpec
 from trimtab.core.model.rights import Principal
 from trimtab.engine.changes.office import Office
 from trimtab.engine.commands import Commands
 from trimtab.ports.hosting import Push, RefUpdate
 from trimtab.testing.factories import app, environment, manifest
+from trimtab.testing.faults import Fault
 from trimtab.testing.hosting import Pushed
 from trimtab.testing.stage import Stage, on_stage
 
@@ -478,6 +479,66 @@ def test_a_server_that_dies_around_the_merge_loses_and_doubles_nothing(point: st
     tell(story)
 
 
+def test_a_push_that_nobody_came_back_to_is_made_good_while_the_server_runs() -> None:
+    """Its refs have moved, and then the connection broke."""
+
+    async def story(shop: Shop) -> None:
+        shop.stage.faults.plan("hosting.push:moved", Fault.LOST)
+        with pytest.raises(TransientError):
+            await shop.propose(THREE, DB)
+        await asyncio.sleep(30)
+        assert shop.review().change.title == "Three replicas"
+        assert shop.review().looked_at_head
+
+    tell(story)
+
+
+def test_a_change_is_opened_once_although_the_answer_of_the_store_was_lost() -> None:
+    async def story(shop: Shop) -> None:
+        shop.stage.faults.plan("store.write:after", Fault.LOST, skip=1)  # the intent goes well
+        with pytest.raises(TransientError):
+            await shop.propose(THREE, DB)
+        await asyncio.sleep(30)
+        told = await shop.stage.store.events(kind="change.opened")
+        assert (len(told), shop.review().looked_at_head) == (1, True)
+
+    tell(story)
+
+
+def test_a_merge_is_told_once_although_the_answer_of_the_store_was_lost() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.propose(THREE, DB)
+        await shop.approve("sue")
+        moved = shop.dies_at("hosting.update_refs:after")
+        asking = asyncio.create_task(shop.merge())
+        await moved.wait()
+        await shop.restart()
+        shop.stage.faults.plan("store.write:after", Fault.LOST)
+        await asyncio.gather(asking, return_exceptions=True)
+        await asyncio.sleep(30)
+        assert len(await shop.stage.store.events(kind="change.merged")) == 1
+
+    tell(story)
+
+
+def test_a_change_of_what_could_not_be_rendered_since_the_start_is_planned_all_the_same() -> None:
+    """Nobody knows which files it reads, so any file may be one: it is not taken for a Change that touches nothing."""
+
+    async def story(shop: Shop) -> None:
+        await shop.stage.stop(shop.task)
+        for _ in range(8):
+            shop.stage.faults.plan("render:before", Fault.FAILED)
+        shop.engine, shop.task = shop.stage.start()
+        await asyncio.sleep(0.01)
+        pushed = await shop.propose(THREE, DB)
+        assert "  touches no environment" not in pushed.lines
+        assert missing(shop.review()) != ()
+        await asyncio.sleep(60)
+        assert [plan.environment for plan in shop.review().plans] == ["production", "staging"]
+
+    tell(story)
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_push_whose_server_dies_before_the_change_is_recorded_is_made_good(moved: bool) -> None:
     """Where its refs moved, the Change is opened at the next start; where they did not, nothing is."""
@@ -523,6 +584,30 @@ async def three_ready(shop: Shop, contents: Sequence[dict[str, list[Manifest]]])
         await asyncio.sleep(2)
     gate.set()
     await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("way", ["merge", "squash"])
+def test_a_server_that_dies_after_several_were_merged_together_records_each_of_them(way: Any) -> None:
+    async def story(shop: Shop) -> None:
+        moves, pass_on = [0], shop.stage.faults.point
+
+        async def die_at_the_second(name: str, detail: str = "") -> None:
+            moves[0] += name == "hosting.update_refs:after"
+            if name == "hosting.update_refs:after" and moves[0] == 2:
+                await asyncio.Event().wait()
+            await pass_on(name, detail)
+
+        shop.stage.faults.point = die_at_the_second  # type: ignore[method-assign]
+        await three_ready(shop, [{f"blog-{number}": one(f"b{number}", replicas=1)} for number in (1, 2, 3)])
+        await shop.restart()
+        await asyncio.sleep(60)
+        main = (await shop.stage.hosting.refs("shop"))["refs/heads/main"]
+        log = await shop.stage.hosting.history("shop").log(main)
+        merges = {number: [c.revision for c in log if f"\nChange: {number}\n" in c.message] for number in (1, 2, 3)}
+        events = await shop.stage.store.events(kind="change.merged")
+        assert {event.data["change"]: [event.revision] for event in events} == merges
+
+    tell(story, *BLOGS, Protection(Metadata("main"), ProtectionSpec(merge=[way])))
 
 
 BLOGS = [blog(1), blog(2), blog(3)]

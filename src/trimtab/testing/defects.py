@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -24,19 +24,25 @@ from trimtab.core.decide import hooks as deciding_hooks
 from trimtab.core.decide import plan as planning
 from trimtab.core.decide.hooks import Waits
 from trimtab.core.decide.order import next_stage
-from trimtab.core.lifecycle import draft, reconcile
+from trimtab.core.lifecycle import change, draft, reconcile
 from trimtab.core.lifecycle import hooks as lifecycle_hooks
+from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.lifecycle.gates import gates
 from trimtab.core.lifecycle.rollout import Turn
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
+from trimtab.core.model.change import Approval, Requirement
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.plan import Plan
 from trimtab.engine import declaring, following, looking, workers, world
+from trimtab.engine.changes.merging import Made, Merger
+from trimtab.ports.hosting import RefUpdate
 from trimtab.ports.renderer import Rendered
 
 from . import targets
+from .changes import simulation as changes
+from .play import Result
 from .render import FakeRenderer
 from .simulation import simulate
 from .store import MemoryStore
@@ -46,11 +52,12 @@ SEEDS_MAX = 300
 
 @dataclass(frozen=True)
 class Defect:
-    """``install`` makes it hold while its context lasts."""
+    """``install`` makes it hold while its context lasts; ``run`` is the simulation that has to catch it."""
 
     name: str
     sentence: str
     install: Callable[[], AbstractContextManager[Any]]
+    run: Callable[[int], Result] = simulate
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,12 @@ class Caught:
 DEFECTS: dict[str, Defect] = {}
 
 
-def defect(sentence: str) -> Callable[[Callable[[], AbstractContextManager[Any]]], Callable[[], AbstractContextManager[Any]]]:
+def defect(
+    sentence: str, run: Callable[[int], Result] = simulate
+) -> Callable[[Callable[[], AbstractContextManager[Any]]], Callable[[], AbstractContextManager[Any]]]:
     def enter(install: Callable[[], AbstractContextManager[Any]]) -> Callable[[], AbstractContextManager[Any]]:
         name = install.__name__.replace("_", "-")
-        DEFECTS[name] = Defect(name, sentence, install)
+        DEFECTS[name] = Defect(name, sentence, install, run)
         return install
 
     return enter
@@ -78,7 +87,7 @@ def hunt(found: Defect, *, seeds: int = SEEDS_MAX) -> Caught:
     """Run the seeds from 0 up with the defect in place, until a law does not hold."""
     with found.install():
         for seed in range(seeds):
-            result = simulate(seed)
+            result = found.run(seed)
             if result.violations:
                 return Caught(found, result.violations[0].law, seed)
     return Caught(found, "", -1)
@@ -389,6 +398,32 @@ def clock_set_back_stops_retries() -> AbstractContextManager[Any]:
         return self.state.retry_at is None or self.now >= self.state.retry_at
 
     return patch.object(draft.Draft, "may_try", wrong)
+
+
+@defect("An approval of a Change counts for whatever its plan has become.", changes.simulate)
+def approval_of_a_change_outlives_its_plan() -> AbstractContextManager[Any]:
+    def wrong(requirement: Requirement, approvals: tuple[Approval, ...], hashes: Mapping[str, str]) -> tuple[str, ...]:
+        counting = {one.who for one in approvals if one.environment == requirement.environment}
+        return tuple(sorted(counting & requirement.eligible))
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(change, "approvers", wrong))
+    stack.enter_context(patch.object(change, "_withdraw", lambda before, review, now: (review, ())))
+    return stack
+
+
+@defect("A Change is merged onto what the branch is by then, which nobody has looked at.", changes.simulate)
+def merged_without_looking_again() -> AbstractContextManager[Any]:
+    async def wrong(self: Any, review: Review, act: Merge) -> Happening:
+        repository, ref = review.change.repository, f"refs/heads/{review.change.target}"
+        base = (await self._hosting.refs(repository))[ref]
+        made = await self.make(review, act, onto=base)
+        if not isinstance(made, Made):
+            return NotMerged(str(made))
+        await self._hosting.update_refs(repository, [RefUpdate(ref, base, made.revision)])
+        return Merged(made.revision)
+
+    return patch.object(Merger, "merge", wrong)
 
 
 @contextmanager

@@ -224,6 +224,14 @@ def test_a_closed_change_reopens_without_approvals() -> None:
     assert review.approvals == ()
 
 
+def test_nobody_can_close_what_may_be_merged_already() -> None:
+    """The answer of the repository was lost: a Change that was forgotten here would be merged once more when it is opened again."""
+    review = after(looked(), APPROVED, MergeAsked("ada"), looked(), Stumbled("no connection"))
+    decision = step(review, Closed("ada"), NOW)
+    assert decision.refused == "it is being merged, and whether it has been shows in a moment"
+    assert decision.act == Look()
+
+
 def test_a_change_that_was_closed_while_it_was_being_merged_is_merged_if_git_says_so() -> None:
     review = after(looked(), APPROVED, MergeAsked("ada"), looked(), Closed("ada"), Merged(MAIN))
     assert review.change.stage == Stage.MERGED

@@ -22,6 +22,7 @@ that was looked at, and the target branch is moved only from that candidate's ba
     NotMerged       the target moved                   Look
     NotMerged       else                               the wish is forgotten, the reason told
     Landed          open                               the target has the head by another way: merged
+    Closed          its merge is unanswered            refused: it may be merged already; Look
     Closed          open                               closed: the end, unless reopened
     Reopened        closed                             open; approvals are gone; Look
     Stumbled                                           back off, then Look
@@ -350,6 +351,9 @@ def _unapproved(review: Review, unapproved: Unapproved, now: datetime) -> Decisi
 
 
 def _closed(review: Review, closed: Closed, now: datetime) -> Decision:
+    if review.merging is not None:
+        # It may stand in Git already: who forgets that now merges it once more when it is opened again.
+        return Decision(review, Look(), refused="it is being merged, and whether it has been shows in a moment")
     change = msgspec.structs.replace(review.change, stage=Stage.CLOSED, ended=now, ended_by=closed.who)
     message = f"{closed.who} closed it" + (f": {closed.reason}" if closed.reason else "")
     told = _event(review, now, "change.closed", message, who=closed.who)

@@ -128,7 +128,8 @@ class Looker:
         change, sent = review.change, review.merging
         if sent is not None:
             for commit in await history.log(base, without=(sent.base,), commits_max=COMMITS_LOOKED_AT_MAX):
-                if commit.tree == sent.tree and merge_of(commit.message) == change.number:
+                # By its number alone: of several that were merged together, the files are those of all below it too.
+                if merge_of(commit.message) == change.number:
                     return Merged(commit.revision)
         if change.emergency and not any(approvers(one, review.approvals, review.hashes) for one in review.requirements):
             return None  # it is there already; what is wanted is somebody's eyes

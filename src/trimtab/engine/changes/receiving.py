@@ -146,6 +146,7 @@ class Gate:
             return Refuse(f"{branch} is protected: its history cannot be rewritten"), None, []
         if options.emergency:
             denied = self._denied(who, Action.EMERGENCY, Resource(repository=f"{HOSTED}{repository}"))
+            denied = denied or await self._feigned(push, update)
             if denied:
                 return Refuse(denied), None, []
             intent = await self._intent(push, update, options, branch, "", emergency=options.emergency)
@@ -184,15 +185,23 @@ class Gate:
         denied = self._denied(_principal(push), Action.MERGE, Resource(repository=f"{HOSTED}{push.repository}"))
         return Refuse(denied) if denied else Accept()
 
-    async def _unfit(self, push: Push, update: RefUpdate, target: str) -> str:
-        """Why the pusher may not propose this: a path that they have no right to, or a message that only merges may have."""
+    async def _feigned(self, push: Push, update: RefUpdate) -> str:
+        """Why new commits could be taken for merges of ours, or cannot be told from them."""
         heads = await self._hosting.refs(push.repository, HEADS)
         commits = await push.history.log(update.new, without=tuple(heads.values()), commits_max=NEW_COMMITS_MAX + 1)
         if len(commits) > NEW_COMMITS_MAX:
             return f"more than {NEW_COMMITS_MAX} new commits at once"
         wrong = next((commit for commit in commits if reserved_in(commit.message)), None)
-        if wrong is not None:
-            return f"commit {wrong.revision[:12]} has a line such as `Change:` or `Approved-by:`, which only merges have"
+        if wrong is None:
+            return ""
+        return f"commit {wrong.revision[:12]} has a line such as `Change:` or `Approved-by:`, which only merges have"
+
+    async def _unfit(self, push: Push, update: RefUpdate, target: str) -> str:
+        """Why the pusher may not propose this: a path that they have no right to, or a message that only merges may have."""
+        feigned = await self._feigned(push, update)
+        if feigned:
+            return feigned
+        heads = await self._hosting.refs(push.repository, HEADS)
         base = await push.history.base(heads[HEADS + target], update.new) if HEADS + target in heads else None
         paths = await push.history.changed_paths(base or "", update.new, paths_max=PATHS_CHECKED_MAX)
         return self._denied_path(push, paths)

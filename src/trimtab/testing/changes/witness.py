@@ -136,8 +136,8 @@ class ChangesWitness:
         if len(said) >= worlds.required(landing.start.files):
             self.cleared |= said[0].acts
             if self.rules.moved == "go":
-                self.free |= {*worlds.wanted(landing.commit.files, PROTECTED).items()}
-                self.free |= {(act[1], act[2]) for act in said[0].acts}
+                wanted = worlds.wanted(landing.commit.files, PROTECTED)
+                self.free |= {*wanted.items(), *((identity, "") for identity in self.standing.keys() - wanted)}
 
     # --- the store ----------------------------------------------------------------------------------------------------------
 
