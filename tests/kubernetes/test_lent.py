@@ -18,7 +18,7 @@ from tests.kubernetes.test_projects import as_account
 
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.observed import Scope
-from trimtab.targets.kubernetes import lent, requests
+from trimtab.targets.kubernetes import lent, requests, sources
 from trimtab.targets.kubernetes.errors import Forbidden, Unauthorized
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/kubeconfig-in-a-secret.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ async def test_new_credentials_are_picked_up_when_the_old_ones_are_refused(
 
 async def _until_refused(cluster: Cluster, target: Any) -> None:
     """Until the server has noticed that the account of the token that is in use is gone."""
-    carrier, resource = target.cluster.client.transport._lent.carrier, lent.SECRETS
+    carrier, resource = target.cluster.client.transport._lent.carrier, sources.SECRETS
     for _ in range(400):
         try:
             await carrier.send(requests.get(resource, target.cluster.namespace, "none"))

@@ -16,7 +16,6 @@ from trimtab.ports.clock import Chance, Clock
 from . import kubeconfig
 from .catalog import Catalog
 from .client import Client
-from .connection import Connection
 from .discovery import UnknownKind
 from .errors import Forbidden, NotFound
 from .judging import Judging
@@ -26,6 +25,7 @@ from .ownership import selector
 from .requests import Selector
 from .resources import Resource
 from .settings import KubeconfigSecret, KubernetesSettings
+from .sources import InFiles, InSecret
 
 LOOKS_AT_ONCE_MAX = 16
 NAMESPACES = "spec.target.namespaces of the Environment"
@@ -183,10 +183,28 @@ def connect(settings: KubernetesSettings, clock: Clock, chance: Chance) -> Clien
     """The client that the settings describe. Raises UserError or TransientError."""
     _complete(settings)
     environment, secret = dict(os.environ), settings.kubeconfig_secret
-    client = Client.connect(_connection(settings, environment), environment=environment, clock=clock, chance=chance)
+    client = _client(settings, environment, clock, chance)
     if not secret.name:
         return client
-    return Client(Lent(client, secret, environment=environment, clock=clock, chance=chance), clock=clock, chance=chance)
+    source = InSecret(client, secret)
+    return Client(Lent(source, environment=environment, clock=clock, chance=chance), clock=clock, chance=chance)
+
+
+def _client(settings: KubernetesSettings, environment: dict[str, str], clock: Clock, chance: Chance) -> Client:
+    """By a kubeconfig of this machine, which is followed, or as the account of this Pod, whose token is.
+
+    The context stays the one of the beginning: somebody who turns to another one on this machine means his own next command.
+    """
+    if _in_pod(settings, environment):
+        return Client.connect(kubeconfig.in_cluster(environment), environment=environment, clock=clock, chance=chance)
+    path = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
+    files = [one for one in kubeconfig.places(environment, path=path) if one.exists()]
+    first = kubeconfig.load(environment, path=path, context=settings.context)
+    source = InFiles(files, lambda: kubeconfig.load(environment, path=path, context=first.name))
+    if not files:
+        return Client.connect(first, environment=environment, clock=clock, chance=chance)
+    carrier = Lent(source, environment=environment, clock=clock, chance=chance, first=first)
+    return Client(carrier, clock=clock, chance=chance, namespace=first.namespace)
 
 
 def _complete(settings: KubernetesSettings) -> None:
@@ -196,8 +214,5 @@ def _complete(settings: KubernetesSettings) -> None:
         raise UserError("find the kubeconfig of kubeconfigSecret: it needs a namespace and a name", remedy="Set both")
 
 
-def _connection(settings: KubernetesSettings, environment: dict[str, str]) -> Connection:
-    if not settings.kubeconfig and not settings.context and "KUBECONFIG" not in environment and IN_CLUSTER in environment:
-        return kubeconfig.in_cluster(environment)
-    path = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
-    return kubeconfig.load(environment, path=path, context=settings.context)
+def _in_pod(settings: KubernetesSettings, environment: dict[str, str]) -> bool:
+    return not settings.kubeconfig and not settings.context and "KUBECONFIG" not in environment and IN_CLUSTER in environment

@@ -37,9 +37,7 @@ def load(environment: Mapping[str, str], *, path: Path | None = None, context: s
 
     Raises UserError when there is none, or when what there is cannot be used.
     """
-    listed = [Path(each) for each in environment.get("KUBECONFIG", "").split(os.pathsep) if each]
-    home = Path(environment.get("HOME") or Path.home())
-    paths = [path] if path else listed or [home / ".kube" / "config"]
+    paths = places(environment, path=path)
     found = [one for one in paths if path or one.exists()]
     if found:
         return _resolve([(_read(one), str(one), one.absolute().parent) for one in found], context, local=True)
@@ -49,6 +47,12 @@ def load(environment: Mapping[str, str], *, path: Path | None = None, context: s
         f"find a cluster: there is no kubeconfig at {', '.join(map(str, paths))}, and this is not a Pod",
         remedy="Set KUBECONFIG to a file, or name one",
     )
+
+
+def places(environment: Mapping[str, str], *, path: Path | None = None) -> list[Path]:
+    """The files that `load` looks for."""
+    listed = [Path(each) for each in environment.get("KUBECONFIG", "").split(os.pathsep) if each]
+    return [path] if path else listed or [Path(environment.get("HOME") or Path.home()) / ".kube" / "config"]
 
 
 def parse(data: bytes, *, origin: str, context: str = "", local: bool = False) -> Connection:

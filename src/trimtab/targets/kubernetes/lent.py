@@ -1,52 +1,46 @@
-"""A cluster whose kubeconfig is in a Secret of another one. In: the client of the cluster that has the Secret. Out: a Carrier.
+"""A connection that follows its kubeconfig: files that somebody rewrites, a Secret of another cluster. In: a Source. Out: a Carrier.
 
-    get the Secret ──▶ kubeconfig ──▶ Transport ──▶ requests
-         ▲                                             │ a minute has passed, credentials are refused, the server is not there
-         └─────────────────────────────────────────────┘
+    read the Source ──▶ Connection ──▶ Transport ──▶ requests
+         ▲                                              │ a minute has passed, credentials are refused, the server is not there
+         └──────────────────────────────────────────────┘
 
-Reading needs `get` for this one Secret and nothing else, so it is asked for each minute while it is used, rather than watched. What it said
-before holds while it cannot be read. When it says something else, requests that are under way end where they began, and new ones begin with
-the new connection. Whatever is wrong with the Secret means that the cluster does not answer, never that something is not there. The content is
-no file of this machine: it may neither start programs nor name files, and nothing of it is shown.
+It is read each minute while it is used, rather than watched: a file is quickly read, and of a Secret `get` is all the right that it
+takes. What it said before holds while it cannot be read. When it says something else, requests that are under way end where they began,
+and new ones begin with the new connection. Whatever is wrong with it means that the cluster does not answer, never that something is not
+there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from trimtab.core.model.errors import TrimtabError, UserError
+from trimtab.core.model.errors import TrimtabError
 from trimtab.ports.clock import Chance, Clock
 
-from . import kubeconfig
-from .client import Client, impersonating
+from .client import impersonating
 from .connection import Connection
 from .credentials import Credential
 from .errors import Unauthorized, Unreachable
 from .requests import Request
-from .resources import Resource
-from .settings import KubeconfigSecret
+from .sources import Source
 from .transport import CONNECTIONS_MAX, Answer, Counts, Transport, transport
 
 READ_SECONDS = 60.0
 READ_SECONDS_MIN = 5.0
 """How soon it is read again after trouble, at the earliest."""
-SECRETS = Resource("", "v1", "secrets", "Secret", namespaced=True)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Lent:
-    """One connection that the Secret has described, and how many use it now."""
+    """What the Source has described at some time, and how many use it now."""
 
-    digest: str
+    connection: Connection
     carrier: Transport
     headers: Mapping[str, str] | None
     users: int = 0
@@ -54,30 +48,34 @@ class _Lent:
 
 
 class Lent:
-    """The Carrier. ``holder`` is closed with it."""
+    """The Carrier. ``source`` is closed with it; ``first`` is what it has said already."""
 
     def __init__(
-        self, holder: Client, secret: KubeconfigSecret, *, environment: Mapping[str, str], clock: Clock, chance: Chance
+        self,
+        source: Source,
+        *,
+        environment: Mapping[str, str],
+        clock: Clock,
+        chance: Chance,
+        first: Connection | None = None,
     ) -> None:
         self.counts = Counts()
-        self._holder, self._secret = holder, secret
+        self._source = source
         self._environment, self._clock, self._chance = environment, clock, chance
-        self._lent: _Lent | None = None
         self._due = self._earliest = 0.0
         self._reading = asyncio.Lock()
         self._open: set[Transport] = set()
+        self._lent = self._made(first) if first is not None else None
+        if first is not None:
+            self._read_at(clock.monotonic())
 
     @property
     def server(self) -> str:
-        return self._lent.carrier.server if self._lent is not None else f"the server of {self._name}"
-
-    @property
-    def _name(self) -> str:
-        return f"the kubeconfig in Secret {self._secret.namespace}/{self._secret.name}"
+        return self._lent.carrier.server if self._lent is not None else f"the server of {self._source.name}"
 
     async def close(self) -> None:
         await asyncio.gather(*(carrier.close() for carrier in self._open))
-        await self._holder.close()
+        await self._source.close()
 
     async def credential(self, request: Request) -> tuple[Credential, bool]:
         async with self._use(request) as lent:
@@ -111,7 +109,6 @@ class Lent:
 
     @asynccontextmanager
     async def _use(self, request: Request) -> AsyncIterator[_Lent]:
-        self.counts.requests += 1
         lent = await self._current(request)
         lent.users += 1
         try:
@@ -135,28 +132,26 @@ class Lent:
     async def _read(self, request: Request) -> None:
         now = self._clock.monotonic()
         try:
-            data = await self._content()
-            digest = hashlib.sha256(data).hexdigest()
-            if self._lent is None or digest != self._lent.digest:
-                await self._replace(digest, kubeconfig.parse(data, origin=self._name, context=self._secret.context))
+            connection = await self._source.read()
+            if self._lent is None or connection != self._lent.connection:
+                await self._replace(connection)
         except TrimtabError as error:
             if self._lent is None:
-                words = f"read {self._name}: {error.message}"
+                words = f"read {self._source.name}: {error.message}"
                 raise Unreachable(request.doing, words, sent=False, lasting=True, remedy=error.remedy) from error
-            log.warning("read %s: %s; what it said before holds", self._name, error.message)
+            log.warning("read %s: %s; what it said before holds", self._source.name, error.message)
+        self._read_at(now)
+
+    def _read_at(self, now: float) -> None:
         self._due, self._earliest = now + READ_SECONDS, now + READ_SECONDS_MIN
 
-    async def _content(self) -> bytes:
-        secret = self._secret
-        found = (await self._holder.get(SECRETS, secret.namespace, secret.name)).body().get("data") or {}
-        if secret.key not in found:
-            raise UserError(f"it has no {secret.key}", remedy="Name the key that has the kubeconfig in kubeconfigSecret.key")
-        try:
-            return base64.b64decode(found[secret.key], validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise UserError(f"its {secret.key} is not base64") from None
+    async def _replace(self, connection: Connection) -> None:
+        before, self._lent = self._lent, self._made(connection)
+        if before is not None:
+            before.retired = True
+            await self._drop(before)
 
-    async def _replace(self, digest: str, connection: Connection) -> None:
+    def _made(self, connection: Connection) -> _Lent:
         carrier = transport(
             connection,
             environment=self._environment,
@@ -164,12 +159,10 @@ class Lent:
             chance=self._chance,
             connections_max=CONNECTIONS_MAX,
         )
+        carrier.counts = self.counts
         self._open.add(carrier)
-        before, who = self._lent, connection.user.impersonation
-        self._lent = _Lent(digest, carrier, impersonating(who) if who is not None else None)
-        if before is not None:
-            before.retired = True
-            await self._drop(before)
+        who = connection.user.impersonation
+        return _Lent(connection, carrier, impersonating(who) if who is not None else None)
 
     async def _drop(self, lent: _Lent) -> None:
         if lent.retired and not lent.users and lent.carrier in self._open:
