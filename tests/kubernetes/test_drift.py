@@ -4,6 +4,7 @@ tells; and it tells nothing when only fields of others were changed. The judge i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Iterator
@@ -115,24 +116,56 @@ SCHEMA: dict[str, Any] = {
         },
     }
 }
+
+
+def free() -> dict[str, Any]:
+    """Of a kind of which the server knows no field at all."""
+    spec = {
+        "a": {"b": [1, {"c": "d"}], "empty": {}},
+        "list": [{"name": "x", "value": 1}, {"name": "y"}],
+        "flag": True,
+        "text": "",
+    }
+    return {"apiVersion": "test.example/v1", "kind": "Free", "metadata": {"name": "one", "labels": {"x": "y"}}, "spec": spec}
+
+
+def ingress() -> dict[str, Any]:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    rules = [{"host": "a.test", "http": {"paths": [path]}}, {"host": "b.test", "http": {"paths": [{**path, "path": "/b"}]}}]
+    tls = [{"hosts": ["a.test"], "secretName": "tls"}]
+    spec = {"rules": rules, "tls": tls, "ingressClassName": "some"}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"}, "spec": spec}
+
+
+def role() -> dict[str, Any]:
+    rules = [{"apiGroups": [""], "resources": ["pods", "configmaps"], "verbs": ["get", "list"]}]
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reads"}, "rules": rules}
+
+
 BODIES = {
     "config map": lambda: config_map(a="1", b=""),
     "secret": secret,
     "service": service,
     "deployment": full_deployment,
     "stateful set": stateful_set,
+    "ingress": ingress,
+    "role": role,
     "custom": thing,
+    "custom without a schema": free,
 }
 
 
 @pytest.fixture(scope="module")
 def fixtures(cluster: Cluster) -> Iterator[str]:
-    """The address of a custom kind with sets, maps and wholes."""
+    """The address of two custom kinds: one with sets, maps and wholes, one without any schema."""
     cluster.api.apply(crd("fixtures", SCHEMA))
-    name = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/fixtures.test.example"
-    cluster.api.until("/apis/test.example/v1", lambda found: any(one["name"] == "fixtures" for one in found["resources"]))
-    yield name
-    cluster.api.request("DELETE", name)
+    cluster.api.apply(crd("frees"))
+    wanted, place = {"fixtures", "frees"}, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    cluster.api.until("/apis/test.example/v1", lambda found: wanted <= {one["name"] for one in found["resources"]})
+    yield place
+    for name in wanted:
+        cluster.api.request("DELETE", f"{place}/{name}.test.example")
 
 
 class Scene:
@@ -205,18 +238,18 @@ def test_what_was_applied_is_covered(cluster: Cluster, namespace: str, fixtures:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_the_fingerprint_misses_nothing(cluster: Cluster, namespace: str, fixtures: str, name: str) -> None:
-    """Seeded edits by others of fields of ours and of theirs, by every way to write: covered exactly when a full check finds nothing."""
+    """Seeded edits by several managers, one or a few before each look, of fields of ours and of theirs, by every way to write: covered
+    exactly when a full check finds nothing.
+    """
     chance = random.Random(f"{name}0")  # a seed that finds maps without a schema
     scene = Scene(cluster.api, BODIES[name](), namespace)
     scene.apply()
     told = {True: 0, False: 0}
     for number in range(EDITS):
         before = scene.still()
-        edit = random_edit(chance, before, scene)
-        try:
-            edit()
-        except ApiError:
-            continue  # the server would not have it: immutable, invalid
+        for _ in range(chance.choice((1, 1, 1, 2, 3))):
+            with contextlib.suppress(ApiError):  # the server would not have it: immutable, invalid
+                random_edit(chance, scene.still(), scene)()
         live = scene.still()
         covered, drifted = scene.covered(live), scene.drifted(live)
         told[drifted] += 1
@@ -240,7 +273,8 @@ Path = tuple[str | int, ...]
 
 
 def random_edit(chance: random.Random, live: dict[str, Any], scene: Scene) -> Any:
-    """A write by somebody else: a way and a place."""
+    """A write by somebody else: a way and a place. Who edits by hand may even call himself what we do."""
+    who = chance.choice(("kubectl-edit", "kubectl-patch", "some-operator", MANAGER))
     ours = [path for path in leaves(scene.body) if path[0] not in ("apiVersion", "kind") and path[:2] not in UNNAMED]
     there = [path for path in leaves(live) if path[0] not in ("apiVersion", "kind", "status") and path[:2] not in UNNAMED]
     path = chance.choice([chance.choice(ours), chance.choice(there)])
@@ -252,20 +286,24 @@ def random_edit(chance: random.Random, live: dict[str, Any], scene: Scene) -> An
         path = chance.choice(there)
         value = get(live, path)
     cut = chance.randrange(1, len(path) + 1) if chance.random() < 0.3 else len(path)
-    match chance.randrange(4):
+    match chance.randrange(5):
         case 0:
-            return lambda: json_patch(scene, [{"op": "remove", "path": pointer(path[:cut])}])
+            return lambda: json_patch(scene, who, [{"op": "remove", "path": pointer(path[:cut])}])
         case 1:
-            return lambda: json_patch(scene, [{"op": "replace", "path": pointer(path), "value": other(value)}])
+            return lambda: json_patch(scene, who, [{"op": "replace", "path": pointer(path), "value": other(value)}])
+        case 4 if scene.body["kind"] in ("Deployment", "StatefulSet"):
+            scale = {"spec": {"replicas": chance.randrange(2)}}
+            return lambda: scene.api.good("PATCH", f"{scene.path}/scale?fieldManager={who}", scale, MERGE)
         case 2:
             changed = put(live, path, other(value))
             changed["metadata"].pop("managedFields")
-            return lambda: scene.api.good("PUT", f"{scene.path}?fieldManager=kubectl-edit", changed)
+            return lambda: scene.api.good("PUT", f"{scene.path}?fieldManager={who}", changed)
         case _:
+            rival = chance.choice(("rival", "another"))
             theirs = {**scene.body, "metadata": {"name": scene.body["metadata"]["name"]}}
             wanted = put(theirs, path, other(value)) if path[0] in theirs and get(theirs, path) is not MISSING else theirs
             return lambda: scene.api.good(
-                "PATCH", f"{scene.path}?fieldManager=rival&force=true", wanted, "application/apply-patch+yaml"
+                "PATCH", f"{scene.path}?fieldManager={rival}&force=true", wanted, "application/apply-patch+yaml"
             )
 
 
@@ -276,8 +314,8 @@ UNNAMED = {
 MISSING = object()
 
 
-def json_patch(scene: Scene, change: list[Any]) -> Any:
-    return scene.api.good("PATCH", f"{scene.path}?fieldManager=kubectl-patch", change, PATCH)
+def json_patch(scene: Scene, who: str, change: list[Any]) -> Any:
+    return scene.api.good("PATCH", f"{scene.path}?fieldManager={who}", change, PATCH)
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
