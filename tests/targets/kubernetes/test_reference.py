@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS
+from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS, REPLACE_ANNOTATION
 from trimtab.targets.kubernetes import cause, causes, client, foreseeing, known, lent, ownership, requests, retrying, target
 from trimtab.targets.kubernetes.settings import KubernetesSettings
 
@@ -38,7 +38,7 @@ def test_every_mark_has_its_row() -> None:
 
 
 def test_every_annotation_that_is_read_is_named() -> None:
-    names = [ADOPT_ANNOTATION, ownership.REPLACE, ownership.CONFLICTS, *KEEP_ANNOTATIONS, *ownership._KEEPING_OPTIONS]
+    names = [ADOPT_ANNOTATION, REPLACE_ANNOTATION, ownership.CONFLICTS, *KEEP_ANNOTATIONS, *ownership._KEEPING_OPTIONS]
     assert [name for name in names if f"`{name}" not in TEXT] == []
 
 
