@@ -113,9 +113,9 @@ class Counting:
         self.renderer = renderer
         self.renders = 0
 
-    async def render(self, request: Any, tree: Any) -> Any:
+    async def render(self, request: Any, tree: Any, **more: Any) -> Any:
         self.renders += 1
-        return await self.renderer.render(request, tree)
+        return await self.renderer.render(request, tree, **more)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.renderer, name)
