@@ -35,7 +35,7 @@ from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.plan import Plan
-from trimtab.engine import declaring, following, looking, workers, world
+from trimtab.engine import configuring, following, looking, workers, world
 from trimtab.engine.changes.merging import Made, Merger
 from trimtab.ports.hosting import RefUpdate
 from trimtab.ports.renderer import Rendered
@@ -191,7 +191,7 @@ def broken_document_is_gone() -> AbstractContextManager[Any]:
         kept = {name: one for name, one in found.applications.items() if f"Application/{name}" not in found.doubtful}
         return msgspec.structs.replace(found, applications=kept, doubtful=(), complete=True)
 
-    return patch.object(declaring, "configured", wrong)
+    return patch.object(configuring, "configured", wrong)
 
 
 @defect("It is not doubted that Git lets an object go, although some of Git could not be read.")
