@@ -84,7 +84,7 @@ def test_a_note_that_cannot_be_written_is_written_later_and_only_once() -> None:
         revision = remotes.get().commit({"README": b""})
         repositories = FakeRepositories(remotes)
         await repositories.fetch(URL)
-        notes = Notes(repositories, clock)
+        notes = Notes(repositories, clock, MemoryStore())
         task = asyncio.create_task(notes.run())
         row = Deployment("shop", "host", revision, 1, Phase.HEALTHY, HealthStatus.HEALTHY, NOW, NOW)
         faults.plan("git.note:after", Fault.LOST)

@@ -39,6 +39,11 @@ def applications(context: click.Context, _: click.Parameter, incomplete: str) ->
     return _names(context, incomplete, lambda client: {row.name for row in client.applications().applications})
 
 
+def changes(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The numbers of those that are open."""
+    return _names(context, incomplete, lambda client: {str(row.number) for row in client.changes(stage="open").changes})
+
+
 def environments(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     return _names(context, incomplete, lambda client: {row.name for row in client.environments().environments})
 

@@ -201,7 +201,7 @@ class Session:
             told=self._told,
             unsigned=self.voucher.missing,
         )
-        self.notes = Notes(parts.repositories, parts.clock)
+        self.notes = Notes(parts.repositories, parts.clock, parts.store)
         self.declarer = Declarer(
             self.world,
             parts.repositories,
@@ -270,7 +270,7 @@ class Session:
         self.follower.follow({self.declarer.home, *self.world.heads})
         for state in self.world.states.values():
             if state.current is not None:
-                self.notes.add(self.parts.repository, state.current)
+                self.notes.add(self.parts.repository, state.current, fresh=False)
 
     async def stop(self) -> None:
         await self.follower.stop()

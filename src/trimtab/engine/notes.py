@@ -1,7 +1,8 @@
 """Tells Git: each finished Deployment becomes a line of the note on its commit (``git log --notes=trimtab``).
 
 Lines for one commit are gathered for a moment and written together. The note is a copy for people; the store stays the record, so
-a repository that cannot be written delays notes and nothing else.
+a repository that cannot be written delays notes and nothing else. In a repository that lives here a note also says where the trails of its
+Environments ended then: who has a clone can show that nothing was cut off since (`trimtab audit verify --clone`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import msgspec
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import TrimtabError
 from trimtab.core.model.names import Revision
+from trimtab.core.model.trail import Link
 from trimtab.ports.clock import Clock
 from trimtab.ports.git import Repositories
+from trimtab.ports.hosting import HOSTED
+from trimtab.ports.store import Store
 
 GATHER_SECONDS = 0.25
 RETRY_SECONDS = 30.0
@@ -29,15 +33,17 @@ log = logging.getLogger(__name__)
 
 
 class Notes:
-    def __init__(self, repositories: Repositories, clock: Clock) -> None:
+    def __init__(self, repositories: Repositories, clock: Clock, store: Store) -> None:
         self._repositories = repositories
         self._clock = clock
+        self._store = store
+        self._ends: dict[tuple[str, str], set[str]] = {}
         self._lines: dict[tuple[str, str], deque[str]] = {}
         self._told: dict[tuple[str, str, str], tuple[Phase, datetime]] = {}
         self._some = asyncio.Event()
 
-    def add(self, repository: str, deployment: Deployment) -> None:
-        """Note ``deployment`` on its commit soon, when its phase is one that people ask for."""
+    def add(self, repository: str, deployment: Deployment, *, fresh: bool = True) -> None:
+        """Note ``deployment`` on its commit soon, when its phase is one that people ask for. ``fresh``: it has come to it just now."""
         known = (deployment.revision, deployment.application, deployment.environment)
         # What is worse or better within a phase is for the record; the note says when each phase began.
         if deployment.phase not in TOLD or self._told.get(known) == (deployment.phase, deployment.since):
@@ -52,6 +58,8 @@ class Notes:
         line = note_line(deployment)
         if line not in lines:
             lines.append(line)
+        if fresh and repository.startswith(HOSTED):
+            self._ends.setdefault(place, set()).add(deployment.environment)
         self._some.set()
 
     async def run(self) -> None:
@@ -66,17 +74,27 @@ class Notes:
 
     async def _write(self, repository: str, revision: str) -> bool:
         lines = tuple(self._lines[repository, revision])
+        environments = sorted(self._ends.get((repository, revision), ()))
         try:
-            await self._repositories.note(repository, Revision(revision), lines)
+            found = [await self._store.trail_end(f"environment/{one}") for one in environments]
+            ends = [end_line(link) for link in found if link is not None]
+            await self._repositories.note(repository, Revision(revision), (*lines, *ends))
         except TrimtabError as error:
             log.warning("note on %s: %s", revision[:12], error)
             return False
+        self._ends.get((repository, revision), set()).difference_update(environments)
         left = self._lines[repository, revision]
         for _ in lines:
             left.popleft()
         if not left:
             del self._lines[repository, revision]
+            self._ends.pop((repository, revision), None)
         return True
+
+
+def end_line(link: Link) -> str:
+    """Where a trail ended when the note was written."""
+    return msgspec.json.encode({"trail": link.trail, "number": link.number, "hash": link.hash}).decode()
 
 
 def note_line(deployment: Deployment) -> str:

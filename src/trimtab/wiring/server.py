@@ -40,6 +40,8 @@ from .rendering import served
 
 DEFAULT_LISTEN = "127.0.0.1:0"
 CLOSE_SECONDS = 2.0
+SHOW_CHANGE = "trimtab change show "
+"""What stands before the number of a Change where people are told of it."""
 READY_POLL_SECONDS = 0.01
 
 
@@ -175,6 +177,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 checks=lambda: machine(data, settings.rendering),
                 hosting=hosting,
                 judge=judge,
+                link=SHOW_CHANGE,
                 checkers=checkers,
             )
         )

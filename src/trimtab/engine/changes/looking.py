@@ -14,6 +14,7 @@ import msgspec
 from trimtab.core.decide.approvals import Asking, protection_of, requirements
 from trimtab.core.decide.owners import BYTES_MAX, PLACES, Ownership, parse
 from trimtab.core.decide.policy import Proposal
+from trimtab.core.decide.trailers import merge_of
 from trimtab.core.lifecycle.change import Happening, Landed, Looked, Merged, Review
 from trimtab.core.model.change import (
     Candidate,
@@ -38,7 +39,6 @@ from trimtab.ports.git import Tree
 from trimtab.ports.hosting import Conflicts, History, Hosting
 from trimtab.ports.store import Store
 
-from .messages import merge_of
 from .policing import Policing
 from .previewing import Previewed, Previewer
 from .signing import Attestor

@@ -30,7 +30,6 @@ from trimtab.core.model.text import one_line, printable
 TITLE_CHARACTERS_MAX = 200
 DESCRIPTION_CHARACTERS_MAX = 20_000
 _RESERVED = re.compile(rf"^(?:{TRAILER_CHANGE}|{TRAILER_APPROVED}|{TRAILER_SIGNED}|{TRAILER_PLAN}[a-z0-9-]+):", re.MULTILINE)
-_CHANGE = re.compile(rf"^{TRAILER_CHANGE}: ([0-9]{{1,9}})$", re.MULTILINE)
 _SIGNED = re.compile(rf"^{TRAILER_SIGNED}: ([a-z0-9-]{{1,63}})$", re.MULTILINE)
 
 
@@ -50,13 +49,6 @@ def merge_message(
         [*_trailers(change, plans, approvals, people), *(f"{TRAILER_SIGNED}: {name}" for name in sorted(signed))]
     )
     return "\n\n".join(part for part in (subject, body, trailers) if part) + "\n"
-
-
-def merge_of(message: str) -> int | None:
-    """The number of the Change that a commit on a protected branch merges; None when it merges none."""
-    last = message.rstrip().rpartition("\n\n")[2]
-    found = _CHANGE.search(last)
-    return int(found[1]) if found else None
 
 
 def signed_for(message: str) -> frozenset[str]:
