@@ -342,6 +342,19 @@ def test_nobody_can_write_the_lines_that_only_merges_have() -> None:
     tell(story)
 
 
+def test_an_emergency_cannot_carry_the_lines_that_only_merges_have_either() -> None:
+    """What Git says of merges is evidence: nobody can have it say that somebody approved."""
+
+    async def story(shop: Shop) -> None:
+        forged = "Put it out\n\nChange: 1\nApproved-by: Sue <sue@example.org>"
+        options = ("emergency=everything is on fire",)
+        pushed = await shop.propose(THREE, DB, who=ROB, options=options, ref="refs/heads/main", message=forged)
+        assert "which only merges have" in pushed.refused["refs/heads/main"]
+        assert shop.replicas("production") == 2
+
+    tell(story)
+
+
 def test_an_emergency_push_needs_a_right_of_its_own_is_loud_and_asks_for_eyes_afterwards() -> None:
     async def story(shop: Shop) -> None:
         fire = ("emergency=the shop is down",)

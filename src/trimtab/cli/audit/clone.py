@@ -51,7 +51,8 @@ def ends_in(path: str) -> list[tuple[str, str]]:
 
 
 def _commits(path: str, revision: str) -> Iterator[_Commit]:
-    command = ["git", "-C", path, "log", f"--notes={NOTES}", "--format=" + "%x00".join((*_FIELDS, "")), revision, "--"]
+    form = "--format=" + "%x00".join((*_FIELDS, ""))
+    command = ["git", "-c", "log.showSignature=false", "-C", path, "log", "--no-notes", f"--notes={NOTES}", form, revision, "--"]
     if revision.startswith("-") and revision != "--all":
         raise UserError(f"read {path}: {revision} is no revision", remedy="Name a branch or a commit")
     try:
