@@ -15,11 +15,14 @@ endef
 
 help: ## show this list
 	@echo 'Trimtab: make TARGET'
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo 'PYTHON=/path/to/python chooses the interpreter (3.11 or later).'
 
 demo: run-environment ## the whole loop on this machine in under a minute (KEEP=1 leaves it running)
 	@$(BIN)/trimtab demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-kubernetes: run-environment ## the loop on a real Kubernetes API server, which is built the first time
+	@PYTHONPATH=. $(BIN)/python -m tests.kubernetes.demo
 
 test: lint ## all checks, then all tests (PYTEST="-k name" narrows the tests)
 	$(call heading,control plane for the tests: built once for each machine)
@@ -56,4 +59,4 @@ environment:
 run-environment:
 	@.ci/environment run
 
-.PHONY: help demo test lint simulate bench lock clean environment run-environment
+.PHONY: help demo demo-kubernetes test lint simulate bench lock clean environment run-environment
