@@ -215,3 +215,40 @@ async def refusal(server: Running, application: str) -> str:
             return found[0].message
         await asyncio.sleep(0.01)
     raise AssertionError(f"{application} was not refused")
+
+
+async def test_what_is_wrapped_in_lists_is_denied_like_everything_else(
+    cluster: Cluster, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However deep, by its own namespace and kind; and nothing of its Application is applied, what is allowed neither."""
+    repository = Repository(tmp_path / "repo", cluster.kubeconfig, namespace)
+    repository.declare("team", "Project", "team", {"namespaces": [namespace], "kinds": ["ConfigMap", "Secret"]})
+
+    def wrapped(*bodies: dict[str, Any]) -> dict[str, Any]:
+        inner = {"apiVersion": "v1", "kind": "List", "items": list(bodies)}
+        return {"apiVersion": "v1", "kind": "List", "items": [config_map(f"beside-{bodies[0]['metadata']['name']}"), inner]}
+
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "wrapped"}, "rules": []}
+    denied = {
+        "place": (wrapped(inside("kube-system", "reached").body), "does not allow the namespace kube-system"),
+        "kind": (wrapped(role), "does not allow this kind"),
+    }
+    for name, (body, _) in denied.items():
+        repository.application(name, body)
+        source = {"source": {"path": f"apps/{name}"}, "environments": [{"name": "prod"}], "project": "team"}
+        repository.declare(name, "Application", name, source)
+    repository.commit()
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        assert denied["place"][1] in await refusal(server, "place")
+        for _ in range(500):
+            if denied["kind"][1] in caplog.text:
+                break
+            await asyncio.sleep(0.02)
+        assert f"apps/kind/all.yaml:10: kind: ClusterRole/wrapped: project team {denied['kind'][1]}" in caplog.text
+    await asyncio.sleep(0.05)
+    for path in (
+        "kube-system/configmaps/reached",
+        f"{namespace}/configmaps/beside-reached",
+        f"{namespace}/configmaps/beside-wrapped",
+    ):
+        assert not cluster.api.exists(f"/api/v1/namespaces/{path}")
