@@ -45,6 +45,31 @@ def test_what_a_project_denies_is_refused_before_anything_of_the_application_is_
     on_stage(story)
 
 
+def test_what_a_chart_depends_on_comes_from_where_the_project_allows() -> None:
+    """A chart in the repository that names another chart repository than those is refused like a source that does."""
+
+    async def story(stage: Stage) -> None:
+        allowed = project(repositories=["https://charts.example/*"])
+        web = manifest("Process", "web")
+
+        def commit(*charts: str) -> None:
+            files = stage.files(environment(), allowed, app("shop", project="team"), shop=[web])
+            stage.remote.commit(files | {"apps/shop/CHARTS": "\n".join(charts).encode()}, whole=True)
+
+        commit("https://charts.example/web", "https://elsewhere.example/db")
+        _, task = stage.start()
+        await asyncio.sleep(90)
+        assert stage.there() == {}
+        (told,) = {event.message for event in stage.events if event.kind == "render.failed"}
+        assert "project team does not allow the chart repository https://elsewhere.example/db" in told.lower()
+        commit("https://charts.example/web")
+        await asyncio.sleep(90)
+        assert stage.there().keys() == {"web"}
+        await stage.stop(task)
+
+    on_stage(story)
+
+
 def test_limits_that_become_narrower_stop_what_runs_under_them_and_remove_nothing() -> None:
     """Drift is no longer healed either: what the Project denies is not touched."""
 

@@ -186,6 +186,9 @@ async def test_a_subchart_of_a_chart_repository(registry: Registry, renderer: Tr
     rendered = await renderer.render(asked(), tree)
     assert {one.ref.name for one in rendered.manifests} == {"web-web", "web-shop"} - {"web-shop"}
     assert {one.file for one in rendered.manifests} == {"shop/templates/web.yaml", "shop/charts/web/templates/one.yaml"}
+    again = await renderer.render(asked(), tree)
+    assert rendered.repositories == again.repositories == (registry.http,)
+    assert again.cached
 
 
 # --- hostile archives and repositories ------------------------------------------------------------------------------------------

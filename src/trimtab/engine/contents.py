@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from trimtab.core.decide.joining import join
-from trimtab.core.decide.limits import outside_of
+from trimtab.core.decide.limits import outside_of, sourced_elsewhere
 from trimtab.core.model.config import Chart, Configuration, Helm, Jsonnet
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.manifest import Manifest, digest
@@ -34,7 +34,8 @@ class Contents:
             raise UserError(f"render {key}: {twice[0]}", problems=twice)
         application = configuration.applications.get(key.application)
         project = configuration.projects.get(application.spec.project) if application is not None else None
-        problems = outside_of(project, manifests)
+        charts = dict.fromkeys(name for _, one in parts for name in one.repositories)
+        problems = [*sourced_elsewhere(project, charts), *outside_of(project, manifests)]
         if problems:
             raise UserError(f"render {key}: {problems[0]}", problems=problems)
         return _content_of(parts, manifests)

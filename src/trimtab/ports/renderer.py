@@ -32,7 +32,7 @@ class Rendered(msgspec.Struct, frozen=True):
     """The result. ``inputs`` lists every path that was read with its object id then ("" = looked for and not there): while all of
     them are the same in another Revision, so is the result. ``digest`` covers the Manifests, not the place of their lines.
     ``elsewhere`` lists what was read of other sources: the name of the source, path, object id. ``capabilities`` is the digest of
-    what the target can do, where the result depends on it ("" = it does not).
+    what the target can do, where the result depends on it ("" = it does not). ``repositories`` are those of charts that it is made of.
     """
 
     manifests: tuple[Manifest, ...]
@@ -41,6 +41,7 @@ class Rendered(msgspec.Struct, frozen=True):
     cached: bool = False
     elsewhere: tuple[tuple[str, str, str], ...] = ()
     capabilities: str = ""
+    repositories: tuple[str, ...] = ()
 
 
 async def nothing_special() -> tuple[str, ...]:

@@ -76,6 +76,7 @@ class Helm:
             render=partial(self._render, tool, request, tree, found, release),
             elsewhere=tuple(given.elsewhere),
             capabilities=digest(abilities) if abilities else "",
+            repositories=tuple(sorted({pin.repository for pin in found.closure.pins.values()})),
         )
 
     def _find(self, request: RenderRequest, tree: Tree, directory: str) -> _Chart:

@@ -151,7 +151,8 @@ class TreeRenderer:
         more = tuple(one for one in cached.inputs if one[0] not in known)
         if not self.current(more, tree):
             return None
-        return msgspec.structs.replace(cached, cached=True, inputs=tuple(sorted({*prepared.inputs, *more})))
+        inputs = tuple(sorted({*prepared.inputs, *more}))
+        return msgspec.structs.replace(cached, cached=True, inputs=inputs, repositories=prepared.repositories)
 
     def _keep(self, key: str, prepared: Prepared, found: list[Manifest]) -> Rendered:
         covered = prepared.covered
@@ -163,6 +164,7 @@ class TreeRenderer:
             digest(sorted([*one.identity, one.digest] for one in found)),
             elsewhere=prepared.elsewhere,
             capabilities=prepared.capabilities,
+            repositories=prepared.repositories,
         )
         self._cache.put(key, rendered)
         if self._writing is None or self._writing.done():

@@ -2,7 +2,7 @@
 
 It keeps the contract that matters to an engine: the inputs are the path with its tree id, an unreadable file is a `UserError` with
 one Problem for each, equal inputs are answered from a cache that outlives the engine. ``renders`` counts what was really read.
-A directory with a file `CAPABILITIES` has an object more for each thing that the target can do, and files of values are manifests
+A directory with a file `CHARTS` is made of charts of the repositories that it lists. One with a file `CAPABILITIES` has an object more for each thing that the target can do, and files of values are manifests
 like any other.
 """
 
@@ -55,7 +55,9 @@ class FakeRenderer:
         inputs = ((path, entry.id),)
         whole = digest(sorted([*m.identity, m.digest] for m in manifests))
         can = digest(abilities) if abilities is not None else ""
-        rendered = Rendered(tuple(manifests), inputs, whole, elsewhere=elsewhere, capabilities=can)
+        listed = f"{path}/CHARTS".lstrip("/")
+        charts = tree.read(listed, bytes_max=FILE_BYTES_MAX).decode().split() if tree.entry(listed) is not None else []
+        rendered = Rendered(tuple(manifests), inputs, whole, elsewhere=elsewhere, capabilities=can, repositories=tuple(charts))
         self._cache[key] = rendered
         return rendered
 

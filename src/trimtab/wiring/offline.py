@@ -20,11 +20,11 @@ import msgspec
 from trimtab.core.decide.configuration import ENDINGS, configured, parse, zero_configuration
 from trimtab.core.decide.hooks import Hooked, main_of
 from trimtab.core.decide.joining import join
-from trimtab.core.decide.limits import mandate
+from trimtab.core.decide.limits import mandate, sourced_elsewhere
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.decide.positions import pinned
-from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata
+from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata, Project
 from trimtab.core.model.errors import Problem, Refused, TrimtabError, UserError
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.limits import DEFAULT
@@ -270,7 +270,9 @@ async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment
         configuration = configuration_of(tree)
     renderings = []
     for key, wish in _wishes(configuration, inside, environment):
-        renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration)))
+        application = configuration.applications.get(key.application)
+        project = configuration.projects.get(application.spec.project) if application else None
+        renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration), project))
     return Reading(configuration, tuple(renderings))
 
 
@@ -280,7 +282,9 @@ def _asking(targets: Targets | None, key: Key, configuration: Configuration) -> 
     return lambda: targets.get(key.environment, _environment(configuration, key.environment)).capabilities()
 
 
-async def _rendering(renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, capabilities: Capabilities) -> Rendering:
+async def _rendering(
+    renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, capabilities: Capabilities, project: Project | None
+) -> Rendering:
     others = {part.request.source.name: tree for part in wish.parts if part.request.source.name}
     found: list[tuple[str, tuple[Manifest, ...]]] = []
     try:
@@ -288,6 +292,8 @@ async def _rendering(renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, c
             if part.is_rendered:
                 rendered = await renderer.render(part.request, tree, others=others, capabilities=capabilities)
                 found.append((part.request.source.name or str(number), rendered.manifests))
+                if problems := sourced_elsewhere(project, rendered.repositories):
+                    return Rendering(key, (), tuple(problems))
     except TrimtabError as error:
         return Rendering(key, (), error.problems)
     return Rendering(key, *join(found))

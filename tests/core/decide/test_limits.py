@@ -7,7 +7,7 @@ import fnmatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.core.decide.limits import allows_repository, confines, glob, mandate, misplaced, outside_of
+from trimtab.core.decide.limits import allows_repository, confines, glob, mandate, misplaced, outside_of, sourced_elsewhere
 from trimtab.core.model.config import Metadata, Project, ProjectSpec
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.testing.factories import app, manifest
@@ -118,3 +118,13 @@ def test_an_address_that_climbs_out_of_what_is_allowed_is_not_allowed() -> None:
 def test_the_mandate_is_of_the_project_s_account_and_the_application_s_word_on_conflicts() -> None:
     assert mandate(None, None) == mandate(app("shop"), limited()) == OWN
     assert mandate(app("shop", conflicts="fail"), limited(account="deployer")) == Mandate("deployer", "fail")
+
+
+def test_charts_come_only_from_repositories_that_are_allowed() -> None:
+    """Without a list from everywhere; what is not allowed is named, and no password of its address."""
+    limited = Project(Metadata("web"), ProjectSpec(repositories=["https://charts.example/*"]))
+    found = ["https://charts.example/a", "https://ada:hidden@elsewhere.example/b"]
+    (problem,) = sourced_elsewhere(limited, found)
+    assert problem.message == "the Project web does not allow the chart repository https://***@elsewhere.example/b"
+    assert problem.remedy == "Allowed: https://charts.example/*"
+    assert sourced_elsewhere(project(), found) == sourced_elsewhere(None, found) == []

@@ -16,6 +16,7 @@ from trimtab.core.model.errors import Problem
 from trimtab.core.model.mandate import Location, Mandate
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity
+from trimtab.core.model.text import one_line, without_credentials
 
 from .selection import selects
 
@@ -47,6 +48,19 @@ def outside_of(project: Project | None, manifests: Iterable[Manifest]) -> list[P
         return []
     allowed = project.spec.kinds
     return [_denied(project, one, "kind", "this kind", allowed) for one in manifests if not _among(allowed, one)]
+
+
+def sourced_elsewhere(project: Project | None, repositories: Iterable[str]) -> list[Problem]:
+    """A Problem for each repository that charts have come from and that the Project does not allow, as what a chart depends on may have."""
+    if project is None:
+        return []
+    message = f"the Project {project.metadata.name} does not allow the chart repository"
+    allowed = f"Allowed: {', '.join(project.spec.repositories)}"
+    return [
+        Problem(f"{message} {one_line(without_credentials(one))}", remedy=allowed)
+        for one in repositories
+        if not allows_repository(project, one)
+    ]
 
 
 def confines(project: Project | None) -> bool:
