@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -67,11 +68,14 @@ def proposed(world: World, served: Served) -> Path:
     git(work, "push", "--quiet", "origin", "HEAD:main")
     served.healthy(first)
     git(work, "checkout", "--quiet", "-b", "more")
-    unsigned = commit(work, 1002)
+    unsigned = [commit(work, seconds) for seconds in (1003, 1002)]
     told = git(work, "push", "-o", "change", "origin", "HEAD")
-    assert f"for production: commit {unsigned[:12]} is not signed" in told
-    assert "git commit --amend --no-edit -S" in told
-    git(work, "commit", "--quiet", "--amend", "--no-edit", "-S")
+    for one in unsigned:
+        assert f"for production: commit {one[:12]} is not signed" in told
+    # What the terminal says is typed in.
+    command = told.partition("by a User with a key in Git: ")[2].partition("\n")[0].strip()
+    assert command == "git rebase --exec 'git commit --amend --no-edit -S' origin/main"
+    git(work, *shlex.split(command)[1:])
     told = git(work, "push", "--force", "-o", "change", "origin", "HEAD")
     assert "nothing is missing" in told
     return work

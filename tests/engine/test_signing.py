@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from trimtab.core.decide.signatures import SERVER
-from trimtab.core.lifecycle.change import MergeAsked, Review, missing
+from trimtab.core.lifecycle.change import Happening, Merge, MergeAsked, Merged, NotMerged, Review, missing
 from trimtab.core.model.change import Check, Verdict
 from trimtab.core.model.change import Stage as ChangeStage
-from trimtab.core.model.config import Document, Placement, Signatures
+from trimtab.core.model.config import Document, Placement, Signatures, Source
 from trimtab.core.model.kind import Metadata
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Key
@@ -23,8 +23,10 @@ from trimtab.core.model.protection import Protection, ProtectionSpec
 from trimtab.core.model.rights import Principal
 from trimtab.engine.changes.messages import signed_for
 from trimtab.engine.changes.office import Office
+from trimtab.engine.commands import Commands
+from trimtab.engine.queries import Queries
 from trimtab.ports.hosting import Person, RefUpdate
-from trimtab.testing.factories import app, environment, manifest
+from trimtab.testing.factories import app, environment, files, manifest
 from trimtab.testing.hosting import NOBODY, Pushed
 from trimtab.testing.stage import Stage, on_stage
 
@@ -42,6 +44,7 @@ GUARDED = environment("production", signatures=Signatures(required=True, by=["re
 PLACES = (environment("staging"), GUARDED)
 SHOP, LAB = app("shop", "staging", Placement(name="production")), app("lab", "staging")
 DOCUMENTS: tuple[Document, ...] = (*PLACES, SHOP, LAB, *USERS, *RIGHTS)
+LABELLED: tuple[Document, ...] = (environment("staging", labels={"a": "b"}), *DOCUMENTS[1:])
 WEB, DB, JOB = manifest("Process", "web"), manifest("Process", "db"), manifest("Process", "job")
 ADA = Principal("ada")
 
@@ -314,9 +317,7 @@ def test_behind_an_unsigned_change_that_waits_with_it_a_signed_one_is_not_merged
 
     async def story(shop: Shop) -> None:
         base = await shop.main()
-        await shop.push(
-            await shop.write(WEB, on=base, documents=(environment("staging", labels={"a": "b"}), *DOCUMENTS[1:])), "one"
-        )
+        await shop.push(await shop.write(WEB, on=base, documents=LABELLED), "one")
         await shop.push(await shop.write(WEB, DB, by="ada", on=base), "two")
         await shop.push(await shop.write(WEB, by="ada", on=base, lab=[JOB]), "three")
         for number in (1, 2, 3):
@@ -332,6 +333,47 @@ def test_behind_an_unsigned_change_that_waits_with_it_a_signed_one_is_not_merged
     tell(story)
 
 
+async def together(shop: Shop, *numbers: int) -> list[Happening]:
+    """These Changes, asked of the queue at one moment."""
+    queue, acts = shop.office.queue, []
+    for number in numbers:
+        review = shop.review(number)
+        assert review.candidate is not None
+        acts.append((review, Merge(review.candidate, "ada", review.plans, ())))
+    return list(await asyncio.gather(*(queue.merge(review, act) for review, act in acts)))
+
+
+def test_a_train_of_signed_changes_goes_whole_and_each_merge_is_signed() -> None:
+    async def story(shop: Shop) -> None:
+        base = await shop.main()
+        await shop.push(await shop.write(WEB, DB, by="ada", on=base), "one")
+        await shop.push(await shop.write(WEB, by="ada", on=base, lab=[JOB]), "two")
+        happened = await together(shop, 1, 2)
+        assert all(isinstance(one, Merged) for one in happened)
+        log = await shop.stage.hosting.history("shop").log(await shop.main(), without=(base,))
+        merges = [commit for commit in log if len(commit.parents) == 2]
+        assert [signed_for(commit.message) for commit in merges] == [{"production"}] * 2
+        assert [shop.stage.remotes.signed[commit.revision] for commit in merges] == [SERVER] * 2
+
+    tell(story)
+
+
+def test_in_a_train_nothing_that_is_signed_rides_on_what_is_not() -> None:
+    """The unsigned one goes; those behind it would lose what they could be signed for, so they are looked at again on what is there then."""
+
+    async def story(shop: Shop) -> None:
+        base = await shop.main()
+        await shop.push(await shop.write(WEB, on=base, documents=LABELLED), "one")
+        await shop.push(await shop.write(WEB, DB, by="ada", on=base), "two")
+        first, second = await together(shop, 1, 2)
+        assert isinstance(first, Merged)
+        assert isinstance(second, NotMerged)
+        assert second.moved
+        assert await shop.main() not in shop.stage.remotes.signed
+
+    tell(story)
+
+
 def test_changes_that_are_merged_together_are_signed_one_by_one() -> None:
     """The signed ones for the Environment, what is unsigned behind them for none."""
 
@@ -339,9 +381,7 @@ def test_changes_that_are_merged_together_are_signed_one_by_one() -> None:
         base = await shop.main()
         await shop.push(await shop.write(WEB, DB, by="ada", on=base), "one")
         await shop.push(await shop.write(WEB, by="ada", on=base, lab=[JOB]), "two")
-        await shop.push(
-            await shop.write(WEB, on=base, documents=(environment("staging", labels={"a": "b"}), *DOCUMENTS[1:])), "three"
-        )
+        await shop.push(await shop.write(WEB, on=base, documents=LABELLED), "three")
         for number in (1, 2, 3):
             await shop.office.desk.ask(number, MergeAsked("ada"))
         await asyncio.sleep(60)
@@ -351,5 +391,60 @@ def test_changes_that_are_merged_together_are_signed_one_by_one() -> None:
         assert merges["Merge change 1"] == {"production"}
         assert merges["Merge change 3"] == set()
         assert shop.stage.there("production").keys() == {"web", "db"}
+
+    tell(story)
+
+
+def test_doctor_tells_of_a_server_that_cannot_sign_where_that_matters() -> None:
+    async def story(shop: Shop) -> None:
+        async def told() -> list[str]:
+            found = (await Queries(shop.engine).doctor()).findings
+            return [f"{one.state}: {one.message}" for one in found if one.check == "signing"]
+
+        assert await told() == []
+        shop.stage.hosting.unsigning = "ssh-keygen cannot be run; install it"
+        assert await told() == ["failed: merges cannot be signed: ssh-keygen cannot be run; install it"]
+
+    tell(story)
+
+
+def test_content_of_a_second_repository_needs_a_commit_of_each() -> None:
+    """A merge that is signed in the one runs with what the other holds, as long as that is signed for the Environment too."""
+
+    async def story(shop: Shop) -> None:
+        hosting, remotes = shop.stage.hosting, shop.stage.remotes
+        await hosting.create("prices")
+        prices = shop.stage.remotes.get("hosted:prices")
+        remotes.signed[prices.commit(files("all", DB), whole=True)] = "ada"
+        elsewhere = app("prices", "production", source=Source(repository="hosted:prices", path="all"))
+        remotes.signed[shop.stage.commit(*DOCUMENTS, elsewhere, shop=[WEB], lab=[])] = "ada"
+        await asyncio.sleep(30)
+        assert shop.stage.there("production").keys() == {"web", "db"}
+        base = (await hosting.refs("prices"))["refs/heads/main"]
+        for number, signer in enumerate(("", "ada"), 1):
+            more = hosting.write("prices", files("all", DB, manifest("Process", f"by-{signer or 'nobody'}")), base)
+            remotes.signed[more] = signer
+            await hosting.push("prices", {f"refs/heads/n{number}": more}, shop.office.gate, who=ADA, options=("change",))
+            await shop.merge(number)
+        assert [shop.review(number).change.stage for number in (1, 2)] == [ChangeStage.OPEN, ChangeStage.MERGED]
+        assert "by-ada" in shop.stage.there("production")
+        assert "by-nobody" not in shop.stage.there("production")
+
+    tell(story)
+
+
+def test_a_rollback_that_nobody_signed_waits_for_a_signature_like_any_change() -> None:
+    """The server signs no commit of its own making for a guarded Environment; whoever may signs it, and it is merged."""
+
+    async def story(shop: Shop) -> None:
+        await shop.push(await shop.write(WEB, DB, by="ada"))
+        await shop.merge()
+        await Commands(shop.engine).rollback("shop", "production", "", "ada")
+        await asyncio.sleep(10)
+        review = shop.review(2)
+        assert f"commit {review.change.head[:12]} is not signed" in "\n".join(missing(review))
+        assert review.change.head not in shop.stage.remotes.signed
+        await shop.push(await shop.write(WEB, by="ada"), "back", "change=2")
+        assert shop.check(2) == Check("signatures", Verdict.PASSED)
 
     tell(story)
