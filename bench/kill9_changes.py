@@ -171,7 +171,9 @@ class Developer:
         files = (self.served.data / "host" / "files" / "production").iterdir()
         shown = Counter(path.read_text() for path in files)
         rows = self.served.get("/applications")["applications"]
-        return shown == Counter(f"v{number}" for number in self.versions.values()) and all((one["sync"], one["health"]) == ("synced", "healthy") for one in rows)
+        return shown == Counter(f"v{number}" for number in self.versions.values()) and all(
+            (one["sync"], one["health"]) == ("synced", "healthy") for one in rows
+        )
 
     # --- what has to hold ---------------------------------------------------------------------------------------------------
 
@@ -183,7 +185,11 @@ class Developer:
         self.check("tasks", Counter(self.log.read_text().split()), self.expected)
         self.git("fetch", "--quiet", "origin", "main")
         messages = self.git("log", "--format=%B", "FETCH_HEAD")
-        self.check("merges on the branch", Counter(int(one) for one in re.findall(r"^Change: (\d+)$", messages, re.M)), Counter(self.changes))
+        self.check(
+            "merges on the branch",
+            Counter(int(one) for one in re.findall(r"^Change: (\d+)$", messages, re.M)),
+            Counter(self.changes),
+        )
 
     def check_record(self) -> None:
         told = Counter(one["data"]["change"] for one in self.served.events(kind="change.merged"))

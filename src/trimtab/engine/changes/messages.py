@@ -29,7 +29,10 @@ from trimtab.core.model.text import one_line, printable
 
 TITLE_CHARACTERS_MAX = 200
 DESCRIPTION_CHARACTERS_MAX = 20_000
-_RESERVED = re.compile(rf"^(?:{TRAILER_CHANGE}|{TRAILER_APPROVED}|{TRAILER_SIGNED}|{TRAILER_PLAN}[a-z0-9-]+):", re.MULTILINE)
+# As git reads trailers: in any case, with blanks before the colon. But `change: …` is how people begin a subject, and nothing of ours.
+_RESERVED = re.compile(
+    rf"^(?:{TRAILER_CHANGE}|(?i:{TRAILER_APPROVED}|{TRAILER_SIGNED}|{TRAILER_PLAN}[a-z0-9-]+))[ \t]*:", re.MULTILINE
+)
 _SIGNED = re.compile(rf"^{TRAILER_SIGNED}: ([a-z0-9-]{{1,63}})$", re.MULTILINE)
 
 
