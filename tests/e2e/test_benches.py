@@ -21,6 +21,12 @@ def test_a_server_that_is_killed_at_random_moments_of_releases_loses_repeats_and
     assert "nothing was lost, repeated or dropped" in done.stdout
 
 
+def test_a_server_that_is_killed_between_the_wish_for_a_merge_and_its_record_loses_and_doubles_none() -> None:
+    done = bench("kill9_changes.py", "--times", "3", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no merge was lost, none was doubled" in done.stdout
+
+
 def test_the_bench_of_the_host_measures_everything_that_it_promises() -> None:
     done = bench("host.py", "--times", "1")
     assert done.stderr == ""
