@@ -17,6 +17,10 @@ NAMED = {name for cell in re.findall(r"^\| (`.*?) \|", TABLE, flags=re.MULTILINE
 def test_every_file_of_the_data_directory_is_explained_and_every_explained_one_is_there(world: World) -> None:
     first = several(process("web", ports=[{"name": "http"}]), text_file("motd", "hello\n"), task("migrate", "echo done"))
     world.repository.commit({"shop/all.yaml": first})
+    # What is the operator's own to write.
+    world.data.mkdir(parents=True, exist_ok=True)
+    netrc = world.data / "netrc"
+    netrc.touch(mode=0o600)
     served = world.serve()
     served.healthy(world.repository.git("rev-parse", "HEAD"))
     served.healthy(world.repository.commit({"shop/all.yaml": first.replace("hello", "good morning")}))

@@ -23,13 +23,16 @@ def configuration_schema(kind: str) -> dict[str, Any]:
     made = json_schema(kind)
     if kind == "Environment":
         target = made["$defs"]["EnvironmentSpec"]["properties"]["target"]
-        target["anyOf"] = [_target(name, settings) for name, settings in sorted(SETTINGS.items())]
+        target["anyOf"] = [_target(name, settings, made["$defs"]) for name, settings in sorted(SETTINGS.items())]
     return made
 
 
-def _target(name: str, settings: type[Any]) -> dict[str, Any]:
+def _target(name: str, settings: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The settings as a schema; what they are made of is put among ``definitions``."""
     schema = msgspec.json.schema(settings)
-    found = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    own = schema["$ref"].rpartition("/")[2]
+    found = schema["$defs"].pop(own)
+    definitions.update(schema["$defs"])
     kind = {"const": name, "description": "The adapter."}
     required = found["required"] + ([] if name == DEFAULT_TARGET else ["kind"])
     return {
