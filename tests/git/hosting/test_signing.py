@@ -84,8 +84,12 @@ def test_a_key_that_cannot_be_used_is_told_and_not_replaced(tmp_path: Path, monk
         good.sign(b"anything")
 
 
-async def test_a_key_that_is_open_to_others_signs_nothing(tmp_path: Path) -> None:
-    Signing(tmp_path / "signing-key")
+def test_a_key_that_is_open_to_others_signs_nothing(tmp_path: Path) -> None:
+    """One that a volume has opened to its group is closed again; one that everybody could read may be known to others."""
+    made = Signing(tmp_path / "signing-key").signer
+    (tmp_path / "signing-key").chmod(0o660)
+    assert Signing(tmp_path / "signing-key").signer == made
+    assert (tmp_path / "signing-key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "signing-key").chmod(0o644)
     assert "permissions" in Signing(tmp_path / "signing-key").signer.problem.lower()
 

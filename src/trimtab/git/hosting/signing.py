@@ -53,10 +53,22 @@ def _signer(key: Path) -> Signer:
     try:
         if not key.exists():
             _make(key)
+        _tighten(key)
         words = _run(["-y", "-P", "", "-f", str(key)], key).split()
     except _SigningError as error:
         return Signer(problem=str(error))
     return Signer(" ".join(words[:2])) if len(words) >= 2 else Signer(problem=f"{key} holds no key")
+
+
+def _tighten(key: Path) -> None:
+    """A volume that is mounted for a group opens every file to it, and ssh-keygen takes no such key. One that is open to everybody stays:
+    then it may be known to others, and ssh-keygen says so."""
+    try:
+        mode = key.stat().st_mode
+        if mode & 0o070 and not mode & 0o007:
+            key.chmod(0o600)
+    except OSError as error:
+        raise _SigningError(f"{key} cannot be read: {error.strerror or error}") from error
 
 
 def _make(key: Path) -> None:
