@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import subprocess
 from pathlib import Path
 
-from trimtab.core.lifecycle.change import MergeAsked
 from trimtab.testing.served import Served, until
-from trimtab.wiring.server import Settings, running
 
 from .conftest import World, process
 from .test_git_server import clone, git
@@ -45,16 +42,13 @@ def commit(work: Path, seconds: int, *options: str) -> str:
     return git(work, "rev-parse", "HEAD").strip()
 
 
-async def test_a_signed_change_goes_the_whole_way(world: World) -> None:
-    """The push tells of the unsigned commit; amended and pushed again it is merged, runs, and the merge verifies with the printed line."""
-    served = world.server()  # asked from outside; the server itself is this process, so that a merge can be asked for
-    async with running(Settings(repository="hosted:configuration", data=world.data, poll_seconds=3600)) as server:
-        served.url = server.url
-        work = await asyncio.to_thread(proposed, world, served)
-        office = server.engine.current().office
-        assert office is not None
-        await office.desk.ask(1, MergeAsked("operator"))
-        await asyncio.to_thread(landed, world, served, work)
+def test_a_signed_change_goes_the_whole_way(world: World) -> None:
+    """The push tells of the unsigned commits; signed and pushed again they are merged and run, and the merge verifies with the printed line."""
+    served = world.serve("--poll-seconds", "3600", repository="hosted:configuration")
+    work = proposed(world, served)
+    done = served.cli("change", "merge", "1", "--wait")
+    assert done.code == 0, done.err
+    landed(world, served, work)
 
 
 def proposed(world: World, served: Served) -> Path:
