@@ -18,6 +18,8 @@ HOOKS = {
     "main": "hook, beside the rest",
     "post": "hook, after the rest",
     "failed": "hook, because it failed",
+    "pre-removal": "hook, before anything is removed",
+    "post-removal": "hook, when everything is removed",
     "over": "a hook has left it",
 }
 VALUE_CHARACTERS_MAX = 120

@@ -21,6 +21,7 @@ from trimtab.core.model.config import Configuration, Environment
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
+from trimtab.core.model.hook import Ending
 from trimtab.core.model.limits import DEFAULT
 from trimtab.core.model.names import Key, Revision
 from trimtab.core.model.text import without_credentials
@@ -351,6 +352,9 @@ def _world(installation: str, loaded: Loaded) -> World:
         elif kind == "state":
             environment, _, application = rest.partition("/")
             world.states[Key(environment, application)] = msgspec.json.decode(body, type=Reconciliation)
+        elif kind == "ending":
+            environment, _, application = rest.partition("/")
+            world.endings[Key(environment, application)] = msgspec.json.decode(body, type=Ending)
     for entry in loaded.entries:
         world.inventories[entry.environment].put(entry)
     return world

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.core.decide import limits
-from trimtab.core.decide.hooks import Hooked
+from trimtab.core.decide.hooks import Hooked, Occasion
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.config import Ignore, Project
@@ -30,10 +30,10 @@ from trimtab.ports.judge import Judge
 from trimtab.ports.store import Writes
 from trimtab.ports.target import Preview, Target, Targets
 
-from .hooking import lasting, parted, phases, seen, to_preview
+from .hooking import at_its_end, ending_of, ends, lasting, parted, phases, seen, to_preview, withheld
 from .journal import Journal
 from .leaving import Leaving
-from .world import Content, World
+from .world import NOTHING, Content, World
 
 STEPS_AT_ONCE_MAX = 16
 
@@ -92,12 +92,19 @@ class Hands:
         try:
             await self.rebuild(key.environment)
             target = self.target(key.environment, self._world.mandate(key))
+            content = self._ending(key, content, target, state)
             looked = await self._decided(key, content, target, state, shown=False)
             if isinstance(looked, Looked) and _to_be_shown(looked.plan):
                 looked = await self._decided(key, content, target, state, shown=True)
         except TrimtabError as error:
             return Stumbled(str(error), transient=isinstance(error, TransientError))
         return looked
+
+    def _ending(self, key: Key, content: Content, target: Target, state: Reconciliation) -> Content:
+        """With the hooks of the end of an Application, which Git has no more."""
+        if content.digest != NOTHING or not ends(state):
+            return content
+        return Content(NOTHING, at_its_end(key, self._world, target))
 
     async def _decided(
         self, key: Key, content: Content, target: Target, state: Reconciliation, *, shown: bool
@@ -136,11 +143,14 @@ class Hands:
         """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""
         await self.rebuild(key.environment)
         target = self.target(key.environment, self._world.mandate(key))
-        refs = self._refs(key, content)
         state = self._world.states.get(key, Reconciliation())
         if state.current is None or state.current.digest != content.digest:
             later = state.deployed or state.settled
-            state = Reconciliation(approved=state.approved, deployed=later, occasion="later" if later else "")
+            undeclared = self._world.application(key) is None
+            occasion: Occasion = "later" if later else ""
+            state = Reconciliation(approved=state.approved, deployed=later, occasion=occasion, undeclared=undeclared)
+        content = self._ending(key, content, target, state)
+        refs = self._refs(key, content)
         leave = await self._leaving.of(key, content, self._ignore(key))
         observed, preview = await self._ask(key, content, target, refs, leave, state)
         if preview.problems:
@@ -254,6 +264,7 @@ class Hands:
             failed=state.current is not None and state.current.phase == Phase.FAILED,
             occasion=occasion,
             ending=state.undeclared,
+            withheld=withheld(key, world, state),
         )
 
     def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
@@ -279,6 +290,7 @@ class Hands:
             hooks=tuple(seen(target, situation)),
             occasion=situation.occasion,
             lifted=made.hash in situation.approved,
+            ending=ending_of(content.digest, situation.hooks),
         )
 
     async def take(self, key: Key, steps: tuple[Step, ...], state: Reconciliation) -> Took | Stumbled:

@@ -37,6 +37,7 @@ from trimtab.core.model.config import Application, Fleet, Placement
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Refused, TransientError
 from trimtab.core.model.event import Event
+from trimtab.core.model.hook import Ending
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.ports.clock import Chance, Clock
@@ -71,6 +72,7 @@ class _Gathered:
     deployments: dict[int, Deployment] = field(default_factory=dict)
     entries: dict[Identity, Entry] = field(default_factory=dict)
     dropped: list[ObjectRef] = field(default_factory=list)
+    ending: Ending | None = None
 
     def add(self, decision: Decision) -> None:
         self.state = decision.state
@@ -79,9 +81,10 @@ class _Gathered:
         self.deployments |= {deployment.sequence: deployment for deployment in decision.deployments}
         self.entries |= {entry.ref.identity: entry for entry in decision.entries}
         self.dropped += decision.dropped
+        self.ending = decision.ending or self.ending
 
     def clear(self) -> None:
-        self.finished = False
+        self.finished, self.ending = False, None
         for gathered in (self.events, self.deployments, self.entries, self.dropped):
             gathered.clear()
 
@@ -290,7 +293,8 @@ class Workers:
 
     async def _store(self, key: Key, gathered: _Gathered) -> None:
         changed = gathered.state != self._world.states.get(key, Reconciliation()) or gathered.finished
-        if not (changed or gathered.events or gathered.entries or gathered.dropped):
+        ending = self._ending(key, gathered)
+        if not (changed or gathered.events or gathered.entries or gathered.dropped or ending):
             return
         state = None if gathered.finished else msgspec.json.encode(gathered.state)
         await self._journal.write(
@@ -299,9 +303,15 @@ class Workers:
                 deployments=tuple(gathered.deployments.values()),
                 entries=tuple(gathered.entries.values()),
                 dropped=tuple((key.environment, ref) for ref in gathered.dropped),
-                documents=((state_document(key), state),) if changed else (),
+                documents=(*(((state_document(key), state),) if changed else ()), *ending),
             )
         )
+
+    def _ending(self, key: Key, gathered: _Gathered) -> tuple[tuple[str, bytes | None], ...]:
+        """What changes of the hooks that the Key ends with."""
+        kept = self._world.endings.get(key)
+        found = _kept(gathered, kept)
+        return ((ending_document(key), msgspec.json.encode(found) if found is not None else None),) if found != kept else ()
 
     def _adopt(self, key: Key, gathered: _Gathered) -> None:
         before, after = self._world.states.get(key, _NOTHING).health.status, gathered.state.health.status
@@ -316,6 +326,9 @@ class Workers:
                     self.wake(Key(key.environment, other))  # it may be left with nothing, or have something to remove
         if key in self._world.states or gathered.state != Reconciliation():  # a wake makes nothing of a Key that has ended
             self._world.states[key] = gathered.state
+        kept = _kept(gathered, self._world.endings.pop(key, None))
+        if kept is not None:
+            self._world.endings[key] = kept
         for dependant in self._world.dependants(key) if after in WELL and after != before else ():
             self.wake(dependant)  # the deployment may have been healthy all the time, and then nothing else is told of it
         self._told(key, tuple(gathered.deployments.values()), gathered.finished)
@@ -396,5 +409,19 @@ class Workers:
         return None if at is None else max(0.0, at - self._clock.monotonic())
 
 
+def _kept(gathered: _Gathered, before: Ending | None) -> Ending | None:
+    """The hooks of the ending once ``gathered`` holds."""
+    if gathered.finished:
+        return None
+    found = gathered.ending
+    if found is None:
+        return before
+    return None if found.empty else found
+
+
 def state_document(key: Key) -> str:
     return f"state/{key.environment}/{key.application}"
+
+
+def ending_document(key: Key) -> str:
+    return f"ending/{key.environment}/{key.application}"

@@ -26,6 +26,7 @@ from trimtab.core.model.config import (
 )
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.health import Health
+from trimtab.core.model.hook import Ending
 from trimtab.core.model.inventory import Inventory
 from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Manifest, digest
@@ -110,6 +111,8 @@ class World:
     inventories: dict[str, Inventory] = field(default_factory=lambda: defaultdict(Inventory))
     kept_environments: dict[str, Environment] = field(default_factory=dict)
     kept_accounts: dict[str, str] = field(default_factory=dict)
+    endings: dict[Key, Ending] = field(default_factory=dict)
+    """The hooks with which each Key ends, of the content that was healthy last."""
     contents: dict[Key, dict[str, Content]] = field(default_factory=lambda: defaultdict(dict))
     problems: dict[Key, tuple[Problem, ...]] = field(default_factory=dict)
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
@@ -171,13 +174,13 @@ class World:
         return {mandate: tuple(refs) for mandate, refs in found.items()}
 
     def accounts(self, configuration: Configuration) -> dict[str, str]:
-        """Of every Application that has an account of its own, is declared in ``configuration`` or owns something."""
+        """Of every Application that has an account of its own, is declared in ``configuration`` or has not ended."""
         declared = {
             name: limits.mandate(application, configuration.projects.get(application.spec.project)).account
             for name, application in configuration.applications.items()
         }
-        owners = {name for inventory in self.inventories.values() for name in inventory.applications()}
-        kept = {name: account for name, account in self.kept_accounts.items() if name in owners}
+        alive = self.alive()
+        kept = {name: account for name, account in self.kept_accounts.items() if name in alive}
         return {name: account for name, account in sorted({**kept, **declared}.items()) if account}
 
     def declared(self) -> Iterator[tuple[Key, Application, Placement]]:
@@ -325,6 +328,7 @@ class World:
     def forget(self, key: Key) -> None:
         """The Key has ended. It may be declared again at this very moment: what is being offered stays."""
         state = self.states.pop(key, None)
+        self.endings.pop(key, None)
         if state is not None and state.current is not None and state.removed:
             place = (key.environment, state.current.sequence)
             self.ended[place] = self.ended.get(place, frozenset()) | state.removed

@@ -19,8 +19,8 @@ from trimtab.engine.following import Saved
 
 from .faults import moment
 from .objects import Thing, spec_of
-from .witness import Acting, Witness, Writing, started
-from .worlds import View, Wanted
+from .witness import Acting, Life, Witness, Writing, started
+from .worlds import ENDING, View, Wanted
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -294,12 +294,50 @@ def hooks_keep_their_phase(witness: Witness, acting: Acting) -> Iterator[str]:
     for identity, one in wanted.items():
         thing = acting.there.get(identity)
         run = acting.life.hooks[acting.key].get(("pre", identity))
-        if "pre" in one.hook and run is None:
+        if "pre" in one.phases and run is None:
             yield f"the pre hook {one.name} has not been run"
-        elif "pre" in one.hook and run is not None and thing is not None and thing.uid == run.uid and not _well(thing):
+        elif "pre" in one.phases and run is not None and thing is not None and thing.uid == run.uid and not _well(thing):
             yield f"the pre hook {one.name} has not succeeded"
         if mutation.hook == "post" and not one.hook and not _well(thing):
             yield f"{one.name} is not there and well"
+
+
+@law(ACTS)
+def endings_keep_their_hooks(witness: Witness, acting: Acting) -> Iterator[str]:
+    """Nothing of an application that ends is removed before its `pre-removal` hooks have succeeded, and no `post-removal` hook runs before all of it has gone."""
+    mutation, state, life = acting.mutation, acting.state, acting.life
+    if acting.process != acting.holder or state is None or not state.undeclared or state.pending is not None:
+        return
+    removes = mutation.verb == "removed" and not mutation.hook
+    if mutation.action == "run" and mutation.hook == "post-removal":
+        for (environment, identity), entry in life.entries.items():
+            thing = acting.there.get(identity)
+            entered = (environment, entry.application) == (acting.key.environment, acting.key.application) and not entry.hook
+            if entered and thing is not None and _may_go(thing, acting.key):
+                yield f"{thing.ref} is still there"
+    for identity, one in life.well[acting.key].items() if removes or mutation.hook == "post-removal" else ():
+        run = life.hooks[acting.key].get(("pre-removal", identity))
+        thing = acting.there.get(identity)
+        if "pre-removal" not in one.phases or _wanted_by_others(life, acting.key, acting.sequence, identity):
+            continue
+        if run is None:
+            yield f"the pre-removal hook {one.name} has not been run"
+        elif thing is not None and thing.uid == run.uid and not _well(thing):
+            yield f"the pre-removal hook {one.name} has not succeeded"
+
+
+def _may_go(thing: Thing, key: Key) -> bool:
+    annotations = (thing.body.get("metadata") or {}).get("annotations") or {}
+    return thing.owner is not None and thing.owner.application == key.application and "trimtab.dev/prune" not in annotations
+
+
+def _wanted_by_others(life: Life, key: Key, sequence: int, identity: Identity) -> bool:
+    """True when another application declares the hook, or may do so: then that one's it is."""
+    return any(
+        name != key.application and (wanted is None or identity in wanted)
+        for view in life.views(sequence)
+        for name, wanted in view.applications(key.environment)
+    )
 
 
 def _well(thing: Thing | None) -> bool:
@@ -354,6 +392,20 @@ def history_moves_forward(witness: Witness, writing: Writing) -> Iterator[str]:
             continue
         if witness.contents[saved.revision].files() != witness.contents[old].files():
             yield f"{saved.expression or 'the default branch'} moved from {old[:7]} to {saved.revision[:7]}"
+
+
+@law(WRITES)
+def ends_are_complete(witness: Witness, writing: Writing) -> Iterator[str]:
+    """An application is not forgotten before every hook of its end has run."""
+    for key, after in writing.after.items():
+        before, life = writing.before[key], writing.life
+        if after is not None or before is None or before.current is None:
+            continue
+        for identity, one in life.well[key].items():
+            for phase in sorted(one.phases & ENDING):
+                ran = (phase, identity) in life.hooks[key]
+                if not ran and not _wanted_by_others(life, key, before.current.sequence, identity):
+                    yield f"the {phase} hook {one.name} of {key} has not been run"
 
 
 def _followed(writing: Writing, expression: str) -> str:
@@ -464,7 +516,7 @@ def hooks_have_run(simulation: Simulation) -> Iterator[str]:
                 continue
             runs = simulation.witness.life.hooks[key]
             for identity, one in (wanted or {}).items():
-                for phase in one.hook.split(",") if one.hook not in ("", "failed") else ():
+                for phase in sorted(one.phases - {"failed"} - ENDING):
                     if (phase, identity) not in runs:
                         yield f"{key}: the {phase} hook {one.name} was not run"
 

@@ -63,6 +63,8 @@ async def change(world: Simulation) -> str:
         objects[name] = replace(objects[name], version=objects[name].version + 1, trouble="")
     if trouble == "never" and objects[names[0]].hook and world.chance.random() < 0.7:
         trouble = "fails"
+    if objects[names[0]].ends:
+        trouble = ""
     objects[names[0]] = replace(objects[names[0]], trouble=trouble)
     return world.commit(branch, content, f"change {', '.join(names)} in {path} {trouble}")
 
@@ -134,7 +136,8 @@ async def add_hook(world: Simulation) -> str:
     objects = content.directories[path]
     if world.chance.random() < 0.5:
         _renew(objects)
-    objects[name] = replace(a_hook(name, world.chance), trouble=fails)
+    made = a_hook(name, world.chance)
+    objects[name] = made if made.ends else replace(made, trouble=fails)
     return world.commit(branch, content, f"add the {objects[name].hook} hook {name} to {path} {fails}")
 
 

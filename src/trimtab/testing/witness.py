@@ -25,7 +25,7 @@ from .faults import moment
 from .objects import Mutation, Thing
 from .play import Violation
 from .time import GROUP
-from .worlds import Content, View
+from .worlds import Content, View, Wanted
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Life:
     suspended: dict[Key, float] = field(default_factory=dict)
     led: dict[str, float] = field(default_factory=dict)
     hooks: dict[Key, dict[tuple[str, Identity], HookSeen]] = field(default_factory=lambda: defaultdict(dict))
+    well: dict[Key, dict[Identity, Wanted]] = field(default_factory=lambda: defaultdict(dict))
+    """What each Key wanted when it was last healthy and declared."""
 
     def views(self, first: int) -> Iterator[View]:
         """Git as it was seen at the sequence ``first`` and at each move since."""
@@ -209,11 +211,22 @@ class Witness:
         for key, state in writing.after.items():
             if state is None:
                 life.states.pop(key, None)
+                life.well.pop(key, None)
             else:
                 life.states[key] = state
+                self._remember_well(key, state)
         for name, body in writing.writes.documents:
             if name.startswith("head/") and body is not None:
                 self._move(msgspec.json.decode(body, type=Saved))
+
+    def _remember_well(self, key: Key, state: Reconciliation) -> None:
+        current = state.current
+        if current is None or not state.settled or state.undeclared:
+            return
+        views = self.life.views(current.sequence)
+        place = (key.application, key.environment)
+        wanted = next((view.wants(*place) for view in views if view.digest(*place) == current.digest), None)
+        self.life.well[key] = wanted or {}
 
     def _start(self, key: Key, before: Reconciliation | None, after: Reconciliation | None) -> None:
         """Remember what was owned when Git and the target last agreed: the budget of what follows is a share of that."""

@@ -37,6 +37,9 @@ RELEASE = "release"
 """The branch that some applications follow; all others follow the default branch."""
 
 
+ENDING = frozenset({"pre-removal", "post-removal"})
+
+
 @dataclass(frozen=True)
 class Wanted:
     """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy. ``hook`` are the phases in which it is run, if
@@ -55,6 +58,15 @@ class Wanted:
     delete: str = ""
     fixed: int = 0
     replaces: bool = False
+
+    @property
+    def phases(self) -> frozenset[str]:
+        return frozenset(self.hook.split(",")) if self.hook else frozenset()
+
+    @property
+    def ends(self) -> bool:
+        """True for a hook of the end of an application. None of them fails: nobody could mend it when Git has it no more."""
+        return bool(self.phases & ENDING)
 
     @property
     def manifest(self) -> Manifest:
@@ -297,7 +309,8 @@ def add_application(content: Content, name: str, chance: random.Random) -> None:
 
 
 def a_hook(name: str, chance: random.Random) -> Wanted:
-    phase = chance.choice(("pre", "pre", "main", "post", "post", "failed", "pre,post"))
+    of_an_end = ("pre-removal", "post-removal", "pre,pre-removal", "pre-removal,post-removal")
+    phase = chance.choice(("pre", "pre", "main", "post", "post", "failed", "pre,post", *of_an_end))
     delete = chance.choice(("", "", "before", "succeeded", "failed", "succeeded,failed", "before,succeeded"))
     return Wanted(chance.choice(KINDS), name, wave=chance.choice((0, 0, 1, -1)), hook=phase, delete=delete)
 

@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.health import Health, HealthStatus
-from trimtab.core.model.hook import Deletion, Hook, HookPhase, HookRun
+from trimtab.core.model.hook import ENDING, Deletion, Hook, HookPhase, HookRun
 from trimtab.core.model.manifest import RUN_ANNOTATION, Manifest, digest
 from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.observed import Observed
@@ -162,11 +162,23 @@ def next_in(phase: HookPhase, plan: Plan, runs: Sequence[HookRun], seen: Sequenc
 def leftovers(phase: HookPhase, runs: Iterable[HookRun], seen: Iterable[Seen]) -> tuple[Step, ...]:
     """Removals, without the application and environment that they are for, of what ended runs of ``phase`` have left."""
     ends = {run.place: Deletion.SUCCEEDED if run.state == "succeeded" else Deletion.FAILED for run in runs if run.ended}
-    return tuple(
-        Step(Action.REMOVE, one.ref, "", "", wave=one.wave, uid=one.uid, presupposes=one.uid, hook=OVER)
-        for one in seen
-        if one.phase == phase and one.mine and ends.get(one.place) in one.delete
-    )
+    return tuple(_over(one) for one in seen if one.phase == phase and one.mine and ends.get(one.place) in one.delete)
+
+
+def remains(runs: Iterable[HookRun], seen: Iterable[Seen]) -> tuple[Step, ...]:
+    """The same for all that the hooks of an ending have left, whatever their policies say: no run comes that it would make way for."""
+    ended = {run.place for run in runs if run.ended}
+    return tuple(_over(one) for one in seen if one.phase in ENDING and one.mine and one.place in ended)
+
+
+def _over(one: Seen) -> Step:
+    return Step(Action.REMOVE, one.ref, "", "", wave=one.wave, uid=one.uid, presupposes=one.uid, hook=OVER)
+
+
+def all_succeeded(runs: Iterable[HookRun], seen: Iterable[Seen]) -> bool:
+    """True when nothing is left to be run, and nothing has failed."""
+    done = {run.place for run in runs if run.state == "succeeded"}
+    return all(one.place in done for one in seen)
 
 
 def begun(steps: Iterable[Step], runs: Sequence[HookRun], mark: str) -> tuple[tuple[Step, ...], tuple[HookRun, ...]]:

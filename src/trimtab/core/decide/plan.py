@@ -21,6 +21,7 @@ For each object that we own and Git no longer wants:
 
 For each hook that Git has, in each phase that it has at this Deployment: run, unless it was run (`hooks.py`), or a Hold when what is
 there under its name is somebody else's. It is never compared with what is there, and an object that a hook has left counts for no budget.
+Hooks of an ending are no others; while every removal is held, so are those that come before them.
 
 An approval of the plan's hash turns its approvable Holds into Steps; the hash covers both, so approving changes nothing else. What
 was approved once is granted from then on, object by object: what is left of a plan that is carried out in stages, or tried again
@@ -38,7 +39,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from trimtab.core.model.config import RemovalBudget
-from trimtab.core.model.hook import HookPhase, HookRun
+from trimtab.core.model.hook import ENDING, HookPhase, HookRun
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import (
@@ -85,7 +86,7 @@ class Situation:
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
     found to be theirs; ``fixed`` are objects that can only be made anew. ``elsewhere`` is what other applications of the environment remove at the same Revision.
-    ``hooks`` are those that Git has, which are not among ``desired``, ``runs`` what became of them in this Deployment, ``failed`` that the
+    ``hooks`` are those that Git has, or had when the application ends, which are not among ``desired``, ``withheld`` those of the ending that nobody has any more, ``runs`` what became of them in this Deployment, ``failed`` that the
     Deployment has failed, ``occasion`` which Deployment this is for them. ``ending``: Git declares the application no more.
     """
 
@@ -115,6 +116,7 @@ class Situation:
     failed: bool = False
     occasion: Occasion = "later"
     ending: bool = False
+    withheld: tuple[ObjectRef, ...] = ()
     guard: str = ""
     """Why nothing may begin without an approval; "" where it may, or has begun."""
 
@@ -148,6 +150,9 @@ def plan(situation: Situation) -> Plan:
         else:
             holds.append(decided)
     removals, held = _removals(situation)
+    if held and not removals:
+        steps, before = _with_removals(steps, held[0])
+        holds += before
     steps, holds = sorted([*steps, *removals], key=_in_order), [*sorted(holds, key=_by_object), *held]
     made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation))
     if made.hash in situation.approved:
@@ -155,7 +160,16 @@ def plan(situation: Situation) -> Plan:
     return _guarded(made, situation.guard) if situation.guard else made
 
 
-_PHASES = {HookPhase.PRE: 0, HookPhase.POST: 3, HookPhase.FAILED: 4}
+def _with_removals(steps: list[Step], held: Hold) -> tuple[list[Step], list[Hold]]:
+    """The steps without the hooks that come before a removal, as nothing is removed, and Holds of those."""
+    before = [step for step in steps if step.hook == HookPhase.PRE_REMOVAL]
+    holds = [
+        Hold(step.ref, "it comes before removals that are held", held.lifted_by, approvable=True, step=step) for step in before
+    ]
+    return [step for step in steps if step not in before], holds
+
+
+_PHASES = {HookPhase.PRE: 0, HookPhase.PRE_REMOVAL: 0, HookPhase.POST: 3, HookPhase.POST_REMOVAL: 3, HookPhase.FAILED: 4}
 
 
 def _in_order(step: Step) -> tuple[int, int, Identity]:
@@ -263,6 +277,9 @@ def _run(situation: Situation, hooked: Hooked, phase: HookPhase) -> Step | Hold 
         and not _ours(situation, situation.inventory.get(manifest.identity), observed)
     ):
         return Hold(manifest.ref, "a hook would run under this name, which belongs to nobody", "removing it from the target")
+    owner = observed.owner.application if observed is not None and observed.owner is not None else situation.key.application
+    if phase in ENDING and owner != situation.key.application:
+        return Hold(manifest.ref, f"it belongs to application {owner}", f"removing it from {owner}")
     return Step(
         action=Action.RUN,
         ref=manifest.ref,
@@ -412,6 +429,9 @@ def _doubt(situation: Situation, asking: list[Step]) -> str:
         return ""
     if situation.doubts:
         return f"it cannot be told whether Git still wants it: {'; '.join(situation.doubts[:3])}"
+    if situation.withheld:
+        named = ", ".join(str(ref) for ref in situation.withheld[:3])
+        return f"hooks of its ending cannot be run: a secret stands in {named}, which is kept nowhere but in Git"
     lasting = {step.ref.identity for step in asking if not step.hook}
     return held_because(
         situation.budget,

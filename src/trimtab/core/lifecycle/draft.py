@@ -11,6 +11,7 @@ import msgspec
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import UNKNOWN, Health, HealthStatus
+from trimtab.core.model.hook import Ending
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Key, ObjectRef
 
@@ -30,6 +31,7 @@ class Draft:
     deployments: list[Deployment] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dropped: list[ObjectRef] = field(default_factory=list)
+    ending: Ending | None = None
 
     @property
     def current(self) -> Deployment:
@@ -103,4 +105,5 @@ class Draft:
             deployments=tuple(newest.values()),
             entries=tuple(self.entries),
             dropped=tuple(self.dropped),
+            ending=self.ending,
         )

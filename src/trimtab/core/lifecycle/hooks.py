@@ -20,6 +20,7 @@ from trimtab.core.decide.hooks import (
     main_of,
     mark_of,
     next_in,
+    remains,
     tried_again,
 )
 from trimtab.core.decide.order import FOUNDATION, WELL
@@ -57,7 +58,18 @@ def first(draft: Draft, looked: Looked) -> Next | None:
         left = [step for phase in HookPhase for step in leftovers(phase, draft.state.runs, looked.hooks)]
         return _ours(draft, left) or Waits("", ended=True)
     before = of_phase(draft, looked, HookPhase.PRE)
-    return before if before is None else _foundations(draft, looked) or before
+    if before is not None:
+        return _foundations(draft, looked) or before
+    return of_phase(draft, looked, HookPhase.PRE_REMOVAL)
+
+
+def last(draft: Draft, looked: Looked) -> Waits | tuple[Step, ...] | None:
+    """What comes after everything of the release, or after everything has gone; None when that is done."""
+    for phase in (HookPhase.POST, HookPhase.POST_REMOVAL):
+        after = of_phase(draft, looked, phase)
+        if after is not None:
+            return after
+    return _ours(draft, remains(draft.state.runs, looked.hooks)) or None
 
 
 def _foundations(draft: Draft, looked: Looked) -> Waits | tuple[Step, ...]:

@@ -18,6 +18,9 @@ cannot be rendered or may not start yet never disturbs what runs.
     Looked          only Holds are left                    held
     Looked          hooks `post` are not done              record the intent, Take; or Rest until they are
     Looked          nothing left, well                     healthy, settled
+    Looked          undeclared, hooks `pre-removal` to do  record the intent, Take; or Rest until they are
+    Looked          undeclared, all gone, `post-removal`   record the intent, Take; or Rest until they are
+    Looked          undeclared, nothing left, hooks done   Finish
     Took            some failed                            back off, then Look
     Took            all applied                            Look
     Stumbled                                               back off, then Look
@@ -32,7 +35,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.decide.hooks import Waits, main_of
+from trimtab.core.decide.hooks import Waits, all_succeeded, main_of
 from trimtab.core.decide.order import WELL, next_stage
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.health import Health, HealthStatus, worst
@@ -216,7 +219,7 @@ def _looked(draft: Draft, looked: Looked) -> Decision:
     if state.approved or looked.lifted:
         _grant(draft, looked)
     draft.change(sync="drifted" if looked.plan.steps else "held" if looked.plan.holds else "synced")
-    if state.undeclared and looked.plan.empty and looked.owned + looked.remains == 0 and state.pending is None:
+    if _is_over(state, looked):
         draft.tell("application.removed", "nothing of it is left")
         draft.mark(Phase.SUPERSEDED, "the application is no longer declared")
         return draft.decide(Finish())
@@ -230,6 +233,11 @@ def _looked(draft: Draft, looked: Looked) -> Decision:
     if stage:
         return _take(draft, stage) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
     return _settle(draft, looked)
+
+
+def _is_over(state: Reconciliation, looked: Looked) -> bool:
+    gone = looked.plan.empty and looked.owned + looked.remains == 0
+    return state.undeclared and state.pending is None and gone and all_succeeded(state.runs, looked.hooks)
 
 
 def _obey(draft: Draft, looked: Looked, found: hooks.Next) -> Decision:
@@ -320,7 +328,7 @@ def _settle(draft: Draft, looked: Looked) -> Decision:
         return _obey(draft, looked, beside)
     if looked.plan.holds:
         return _hold(draft, looked.plan)
-    last = hooks.of_phase(draft, looked, HookPhase.POST)
+    last = hooks.last(draft, looked)
     if last is not None:
         return _obey(draft, looked, last)
     if draft.current.phase != Phase.HEALTHY:
@@ -330,6 +338,8 @@ def _settle(draft: Draft, looked: Looked) -> Decision:
     retry_at = draft.state.retry_at if draft.state.heals > HEALS_MAX else None
     draft.change(deployed=True, settled=True, touched=(), attempt=0, retry_at=retry_at)
     draft.change(approved=frozenset(), held="", announced=True)
+    if not draft.state.undeclared:
+        draft.ending = looked.ending
     return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS)))
 
 

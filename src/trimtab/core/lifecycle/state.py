@@ -11,7 +11,7 @@ from trimtab.core.decide.hooks import Occasion, Seen
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import UNKNOWN, Health
-from trimtab.core.model.hook import HookRun
+from trimtab.core.model.hook import Ending, HookRun
 from trimtab.core.model.inventory import Entry
 from trimtab.core.model.names import Identity, ObjectRef
 from trimtab.core.model.plan import Outcome, Plan, Step
@@ -103,7 +103,8 @@ class Looked(msgspec.Struct, frozen=True):
     """What was found: the Plan, and of each wanted object its health and wave. ``dropped`` are inventory entries of nothing,
     ``given_back`` those that turn out to be another application's, ``owned`` counts what is left, ``remains`` are
     objects of hooks beside it. ``hooks`` are those of this Deployment, which is the ``occasion``.
-    ``lifted``: the plan is one that was approved, here or with the Change that it came by.
+    ``lifted``: the plan is one that was approved, here or with the Change that it came by. ``ending`` are the hooks that this content has
+    for the end of the Application.
     """
 
     plan: Plan
@@ -116,6 +117,7 @@ class Looked(msgspec.Struct, frozen=True):
     hooks: tuple[Seen, ...] = ()
     occasion: Occasion = "later"
     lifted: bool = False
+    ending: Ending | None = None
 
 
 class Took(msgspec.Struct, frozen=True):
@@ -182,7 +184,9 @@ Act = Look | Take | Rest | Finish
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The next state, what goes on the record with it in one atomic write, and what to do after that write."""
+    """The next state, what goes on the record with it in one atomic write, and what to do after that write. ``ending``: from now on these
+    are the hooks that the Application ends with.
+    """
 
     state: Reconciliation
     act: Act = Rest()
@@ -190,3 +194,4 @@ class Decision(msgspec.Struct, frozen=True):
     deployments: tuple[Deployment, ...] = ()
     entries: tuple[Entry, ...] = ()
     dropped: tuple[ObjectRef, ...] = ()
+    ending: Ending | None = None

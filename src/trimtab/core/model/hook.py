@@ -18,12 +18,16 @@ from .names import Identity, ObjectRef
 
 
 class HookPhase(StrEnum):
-    """``pre`` before anything of the release, ``main`` beside it, ``post`` when it is healthy, ``failed`` once it has failed."""
+    """``pre`` before anything of the release, ``main`` beside it, ``post`` when it is healthy, ``failed`` once it has failed. The other two
+    are of the end of an Application: before anything of it is removed, and when all of it has gone.
+    """
 
     PRE = "pre"
     MAIN = "main"
     POST = "post"
     FAILED = "failed"
+    PRE_REMOVAL = "pre-removal"
+    POST_REMOVAL = "post-removal"
 
 
 class Deletion(StrEnum):
@@ -34,14 +38,16 @@ class Deletion(StrEnum):
     FAILED = "failed"
 
 
+ENDING = (HookPhase.PRE_REMOVAL, HookPhase.POST_REMOVAL)
 SKIP = "skip"
 HOOK_WORDS = frozenset({*(phase.value for phase in HookPhase), SKIP})
 DELETION_WORDS = frozenset(deletion.value for deletion in Deletion)
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """``first`` are its phases when the Application is deployed for the first time, ``later`` those of every other Deployment; where a
-    phase is not named it does not run, so an object without any is never applied. Of one wave, a lower ``turn`` is done first.
+    """``first`` are its phases when the Application is deployed for the first time, ``later`` those of every other Deployment, ``ending``
+    those of its end; where a phase is not named it does not run, so an object without any is never applied. Of one wave, a lower ``turn``
+    is done first.
     """
 
     first: tuple[HookPhase, ...] = ()
@@ -49,9 +55,24 @@ class Hook(msgspec.Struct, frozen=True):
     wave: int = 0
     turn: int = 0
     delete: frozenset[Deletion] = frozenset({Deletion.BEFORE})
+    ending: tuple[HookPhase, ...] = ()
 
     def phases(self, *, first: bool) -> tuple[HookPhase, ...]:
         return self.first if first else self.later
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """The hooks that an Application runs when it ends, of the content with ``digest``, which was healthy: kept, because Git has them no
+    more by then. ``withheld`` are those in which a secret stands, so that they are kept nowhere but in Git.
+    """
+
+    digest: str
+    manifests: tuple[Manifest, ...] = ()
+    withheld: tuple[ObjectRef, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.manifests or self.withheld)
 
 
 class HookRun(msgspec.Struct, frozen=True):
@@ -97,9 +118,11 @@ def annotated(manifest: Manifest) -> Hook | None:
     if said is None:
         return None
     found = words(said)
-    phases = () if SKIP in found else tuple(phase for phase in HookPhase if phase.value in found)
+    named = () if SKIP in found else tuple(phase for phase in HookPhase if phase.value in found)
+    phases, ending = tuple(one for one in named if one not in ENDING), tuple(one for one in named if one in ENDING)
     chosen = words(manifest.annotations.get(HOOK_DELETE_ANNOTATION, ""))
-    return Hook(phases, phases, manifest.wave, delete=deletions(Deletion(word) for word in chosen if word in DELETION_WORDS))
+    delete = deletions(Deletion(word) for word in chosen if word in DELETION_WORDS)
+    return Hook(phases, phases, manifest.wave, delete=delete, ending=ending)
 
 
 def deletions(chosen: Iterable[Deletion]) -> frozenset[Deletion]:

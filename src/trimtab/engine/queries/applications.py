@@ -162,7 +162,7 @@ def _running(session: Session, key: Key) -> Content:
 
 
 def _object_sync(action: str | None, *, wanted: bool, run: HookRun | None) -> str:
-    if action == "run" or (action is None and wanted and run is not None):
+    if action == "run" or (action is None and run is not None):
         return "hook"
     if action is None:
         return "synced" if wanted else "kept"

@@ -25,7 +25,8 @@ _ARGO_PHASES = {
     "postsync": HookPhase.POST,
     "syncfail": HookPhase.FAILED,
 }
-_NOT_RUN = frozenset({"skip", "predelete", "postdelete"})
+_ARGO_ENDING = {"predelete": HookPhase.PRE_REMOVAL, "postdelete": HookPhase.POST_REMOVAL}
+_ARGO_NOT_RUN = "skip"
 _ARGO_DELETIONS = {
     "beforehookcreation": Deletion.BEFORE,
     "hooksucceeded": Deletion.SUCCEEDED,
@@ -33,7 +34,8 @@ _ARGO_DELETIONS = {
 }
 _HELM_FIRST = {"pre-install": HookPhase.PRE, "post-install": HookPhase.POST}
 _HELM_LATER = {"pre-upgrade": HookPhase.PRE, "post-upgrade": HookPhase.POST}
-_HELM_NOT_RUN = frozenset({"pre-delete", "post-delete", "pre-rollback", "post-rollback", "test", "test-success", "test-failure"})
+_HELM_ENDING = {"pre-delete": HookPhase.PRE_REMOVAL, "post-delete": HookPhase.POST_REMOVAL}
+_HELM_NOT_RUN = frozenset({"pre-rollback", "post-rollback", "test", "test-success", "test-failure"})
 _CRD_INSTALL = "crd-install"
 _HELM_DELETIONS = {
     "before-hook-creation": Deletion.BEFORE,
@@ -56,14 +58,16 @@ def hook(manifest: Manifest) -> Hook | None:
     if HOOK_ANNOTATION in notes:
         own = annotated(manifest)
         assert own is not None, "its annotation is there"
-        return Hook(own.first, own.later, wave(manifest), turn, own.delete)
+        return Hook(own.first, own.later, wave(manifest), turn, own.delete, own.ending)
     if ARGO in notes:
-        said = words(notes[ARGO])
-        phases = () if "skip" in said else _in_order(_ARGO_PHASES, said)
-        return Hook(phases, phases, wave(manifest), turn, _deletions(notes.get(ARGO_DELETE, ""), _ARGO_DELETIONS))
+        said = [] if _ARGO_NOT_RUN in (named := words(notes[ARGO])) else named
+        phases, ending = _in_order(_ARGO_PHASES, said), _in_order(_ARGO_ENDING, said)
+        delete = _deletions(notes.get(ARGO_DELETE, ""), _ARGO_DELETIONS)
+        return Hook(phases, phases, wave(manifest), turn, delete, ending)
     if HELM in notes and _CRD_INSTALL not in (said := words(notes[HELM])):
-        first, later = _in_order(_HELM_FIRST, said), _in_order(_HELM_LATER, said)
-        return Hook(first, later, _weight(manifest), turn, _deletions(notes.get(HELM_DELETE, ""), _HELM_DELETIONS))
+        first, later, ending = (_in_order(table, said) for table in (_HELM_FIRST, _HELM_LATER, _HELM_ENDING))
+        delete = _deletions(notes.get(HELM_DELETE, ""), _HELM_DELETIONS)
+        return Hook(first, later, _weight(manifest), turn, delete, ending)
     return None
 
 
@@ -71,9 +75,9 @@ def problems(manifest: Manifest) -> list[Problem]:
     """Words of the annotations that mean nothing. The renderer has checked our own."""
     notes = manifest.annotations
     known = (
-        (ARGO, {*_ARGO_PHASES, *_NOT_RUN}),
+        (ARGO, {*_ARGO_PHASES, *_ARGO_ENDING, _ARGO_NOT_RUN}),
         (ARGO_DELETE, _ARGO_DELETIONS),
-        (HELM, {*_HELM_FIRST, *_HELM_LATER, *_HELM_NOT_RUN, _CRD_INSTALL}),
+        (HELM, {*_HELM_FIRST, *_HELM_LATER, *_HELM_ENDING, *_HELM_NOT_RUN, _CRD_INSTALL}),
         (HELM_DELETE, _HELM_DELETIONS),
     )
     found = [
