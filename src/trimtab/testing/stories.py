@@ -289,6 +289,31 @@ async def remove_an_application(world: Simulation) -> str:
     return world.commit("main", content, f"remove application {name}")
 
 
+@operation(4)
+async def end(world: Simulation) -> str:
+    """An application gets hooks for its end, and a while later it is declared no more."""
+    content = world.branches["main"].copy()
+    if len(content.applications) < 2:
+        return ""
+    name = world.chance.choice(sorted(content.applications))
+    app = content.applications[name]
+    hooks = [
+        Wanted(world.chance.choice(KINDS), f"new-{world.number()}", hook=phase, delete=world.chance.choice(("", "succeeded")))
+        for phase in ("pre-removal", "post-removal", "post,pre-removal")[: world.chance.choice((2, 2, 3))]
+    ]
+    for path in app.paths if not app.revision else ():
+        content.directories.setdefault(path, {}).update({hook.name: hook for hook in hooks})
+    said = world.commit("main", content, f"hooks for the end of {name}")
+    await asyncio.sleep(world.chance.uniform(5, 90))
+    content = world.branches["main"].copy()
+    if name not in content.applications or len(content.applications) < 2:
+        return said
+    del content.applications[name]
+    content.broken.pop(document(name), None)
+    _independent(content)
+    return f"{said}; {world.commit('main', content, f'{name} ends')}"
+
+
 def _independent(content: Content) -> None:
     """Nobody depends on what is not there."""
     for name, app in content.applications.items():
