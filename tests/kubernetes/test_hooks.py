@@ -190,7 +190,7 @@ async def test_helm_tells_the_first_deployment_from_later_ones_and_orders_by_wei
         account,
         again,
         job("probe", **{HELM: "test"}),
-        job("undo", **{HELM: "post-rollback, pre-delete"}),
+        job("undo", **{HELM: "pre-rollback, post-rollback"}),
     ]
     stand.commit(*hooks, config_map("settings", a="1"))
     async with stand.serving() as server:
@@ -206,6 +206,78 @@ async def test_helm_tells_the_first_deployment_from_later_ones_and_orders_by_wei
             "+job/again",
         ]
         assert stand.uid("jobs", "again") == ""
+
+
+async def ended(stand: Stand) -> None:
+    """Until nothing is left on the record."""
+    assert stand.server is not None
+    for _ in range(1500):
+        if KEY not in states(stand.server):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(stand.current)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"), [(ARGO, "PreDelete", "PostDelete"), (HELM, "pre-delete", "post-delete")], ids=["argo", "helm"]
+)
+async def test_an_application_that_ends_runs_its_hooks_for_that_also_after_a_restart(
+    stand: Stand, name: str, before: str, after: str
+) -> None:
+    """Before the first removal and after the last, although Git has them no more; one that fails stops it, until another try."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "backup", "annotations": {name: before}}}
+    hooks = [account, job("backup", "complete:400ms", **{name: before}), job("tell", "complete:200ms", **{name: after})]
+    stand.repository.declare(
+        "environment",
+        "Environment",
+        "prod",
+        {
+            "target": {
+                "kind": "kubernetes",
+                "kubeconfig": str(stand.repository.path.parent / "kubeconfig"),
+                "namespace": stand.namespace,
+            },
+            "removal": {"percent": 100, "emptyRender": "allow"},
+        },
+    )
+    stand.commit(*hooks, deployment("web"), config_map("settings", a="1"))
+    async with stand.serving():
+        await stand.until(Phase.HEALTHY)
+        assert sorted(stand.acts()) == ["+configmap/settings", "+deployment/web"]
+    stand.faults.requests.clear()
+    stand.repository.remove("web")
+    async with stand.serving():
+        await ended(stand)
+    found = stand.acts()
+    assert found[:2] == ["+serviceaccount/backup", "+job/backup"], found
+    assert sorted(found[2:4]) == ["-configmap/settings", "-deployment/web"]
+    assert found[4] == "+job/tell"
+    assert sorted(found[5:]) == ["-job/backup", "-job/tell", "-serviceaccount/backup"]
+    for kind, one in (("jobs", "backup"), ("jobs", "tell"), ("deployments", "web"), ("configmaps", "settings")):
+        assert stand.uid(kind, one) == ""
+
+
+async def test_a_failed_hook_before_an_end_leaves_everything_where_it_is(stand: Stand) -> None:
+    """With its reason; declared again without it, the application is what it was."""
+    stand.commit(job("backup", "fail", **{HELM: "pre-delete"}), config_map("settings", a="1"))
+    async with stand.serving() as server:
+        await stand.until(Phase.HEALTHY)
+        uid = stand.uid("configmaps", "settings")
+        stand.repository.remove("web")
+        server.wake()
+        held = await stand.until(Phase.HELD, 2)
+        assert stand.uid("jobs", "backup") == ""
+        plan = server.engine.current().world.live[KEY].plan
+        assert plan is not None
+        assert "nothing" in held.message or "removal" in held.message
+        await Commands(server.engine).approve("web", "prod", plan.hash, "ada")
+        failed = await stand.until(Phase.FAILED, 2)
+        assert "the pre-removal hook Job/backup failed" in failed.message
+        assert stand.uid("configmaps", "settings") == uid
+        stand.commit(config_map("settings", a="1"))
+        await stand.until(Phase.HEALTHY, 3)
+        await asyncio.to_thread(stand.cluster.api.until_gone, stand.path("jobs", "backup"))
+        assert stand.uid("configmaps", "settings") == uid
 
 
 async def test_a_hook_without_a_name_of_its_own_gets_the_same_for_the_same_content(stand: Stand) -> None:

@@ -42,6 +42,11 @@ class Repository:
         (self.path / "apps" / name).mkdir(parents=True, exist_ok=True)
         (self.path / "apps" / name / "all.yaml").write_text(yaml.safe_dump_all(bodies))
 
+    def remove(self, name: str) -> None:
+        """An application is declared no more, in a commit of its own."""
+        self.git("rm", "-rq", f".trimtab/{name}.yaml", f"apps/{name}")
+        self.commit()
+
     def commit(self) -> None:
         self.git("add", "-A")
         self.git("commit", "-qm", "change")

@@ -369,6 +369,22 @@ def pre_hooks_not_waited_for() -> AbstractContextManager[Any]:
     return patch.object(lifecycle_hooks, "first", wrong)
 
 
+@defect("An application that ends does not wait for the hooks before its removals.")
+def ending_hooks_not_waited_for() -> AbstractContextManager[Any]:
+    right = lifecycle_hooks.first
+
+    def wrong(draft_: Any, looked: Any) -> Any:
+        found = right(draft_, looked)
+        return None if draft_.state.undeclared and isinstance(found, Waits) and not found.ended else found
+
+    return patch.object(lifecycle_hooks, "first", wrong)
+
+
+@defect("The hooks of an ending are forgotten with the content that had them.")
+def ending_hooks_forgotten() -> AbstractContextManager[Any]:
+    return patch.object(looking, "at_its_end", lambda *arguments: ())
+
+
 @defect("The hooks after a release run as soon as it is applied, well or not.")
 def post_hooks_run_early() -> AbstractContextManager[Any]:
     return patch.object(lifecycle_hooks, "main_of", lambda plan: plan)

@@ -728,6 +728,7 @@ async def mend(world: Simulation) -> None:
         target.down = False
     if not world.left_held:
         _resolve_rivals(world)
+        _clear_for_endings(world)
 
 
 def _make_anew(world: Simulation) -> None:
@@ -770,6 +771,15 @@ def _resolve_rivals(world: Simulation) -> None:
     for name, content in branches.items():
         if content != world.branches[name]:
             world.commit(name, content, "leave each object to one application")
+
+
+def _clear_for_endings(world: Simulation) -> None:
+    """What is in the way of a hook that Git has no more goes, too."""
+    for key, wanted in world.witness.life.well.items():
+        there = world.targets.get(key.environment).objects.there
+        for identity, one in wanted.items():
+            if one.ends and _in_the_way(there.get(identity), adopts=False):
+                world.targets.get(key.environment).delete(identity)
 
 
 def _in_the_way(thing: Thing | None, *, adopts: bool) -> bool:

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.core.decide.hooks import Hooked, Seen, Waits, broken, followed, leftovers, main_of, marked, next_in, tried_again
+from trimtab.core.decide.hooks import (
+    Hooked,
+    Seen,
+    Waits,
+    all_succeeded,
+    broken,
+    followed,
+    leftovers,
+    main_of,
+    marked,
+    next_in,
+    remains,
+    tried_again,
+)
 from trimtab.core.decide.plan import Situation, forgotten, plan
 from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
@@ -19,7 +32,7 @@ from trimtab.core.model.observed import Observed
 from trimtab.core.model.plan import Action, Step
 from trimtab.testing.factories import INSTALLATION, entry, inventory, manifest, observed, seen
 
-PRE, MAIN, POST, FAILED = HookPhase
+PRE, MAIN, POST, FAILED, BEFORE_END, AFTER_END = HookPhase
 JOB, WEB = manifest("Task", "migrate"), manifest("Process", "web")
 RUNS = Health(HealthStatus.PROGRESSING, "0 of 1 succeeded")
 ILL = Health(HealthStatus.DEGRADED, "exit status 1", JOB.ref, "no such table")
@@ -200,3 +213,58 @@ def test_our_own_annotations_are_read_everywhere() -> None:
     assert found == Hook((PRE, POST), (PRE, POST), 3, delete=frozenset({Deletion.SUCCEEDED, Deletion.FAILED}))
     assert annotated(manifest("Task", "a", annotations={"trimtab.dev/hook": "skip"})) == Hook()
     assert annotated(manifest("Task", "a")) is None
+    ends = annotated(manifest("Task", "a", annotations={"trimtab.dev/hook": "post-removal,pre,pre-removal"}))
+    assert ends == Hook((PRE,), (PRE,), ending=(BEFORE_END, AFTER_END))
+
+
+BACKUP = Hooked(manifest("Task", "backup"), Hook(ending=(BEFORE_END,)), (BEFORE_END,))
+TELL = Hooked(manifest("Task", "tell"), Hook(ending=(AFTER_END,)), (AFTER_END,))
+
+
+def ending(**options: Any) -> Situation:
+    return situation(BACKUP, TELL, there=(observed(WEB, uid="u1"),), owned=(entry(WEB, uid="u1"),), ending=True, **options)
+
+
+def test_a_plan_of_an_end_runs_hooks_before_and_after_the_removals() -> None:
+    made = plan(ending(budget=RemovalBudget(percent=100, objects=9, empty_render="allow")))
+    assert [(step.action, step.ref.name) for step in made.steps] == [("run", "backup"), ("remove", "web"), ("run", "tell")]
+
+
+def test_what_comes_before_a_held_removal_is_held_with_it_and_one_approval_lifts_both() -> None:
+    """Also where it is a secret that stops it. The hash is the same held or not, so what is approved is what happens."""
+    for reason in ({"budget": RemovalBudget(percent=0, objects=0)}, {"withheld": (JOB.ref,)}):
+        held = plan(ending(**reason))
+        assert {hold.object.name for hold in held.holds if hold.object and hold.approvable} == {"backup", "web"}
+        lifted = plan(ending(approved=frozenset({held.hash}), **reason))
+        assert sorted(step.ref.name for step in lifted.steps) == ["backup", "tell", "web"]
+        assert not lifted.holds
+        assert lifted.hash == held.hash
+
+
+def test_hooks_before_removals_go_ahead_where_some_removal_does() -> None:
+    """What is annotated to be confirmed waits alone."""
+    asks = manifest("Process", "db", annotations={"trimtab.dev/end": "confirm"})
+    there = (observed(WEB, uid="u1"), observed(asks, uid="u2"))
+    loose = RemovalBudget(percent=100, objects=9, empty_render="allow")
+    made = plan(situation(BACKUP, there=there, owned=(entry(WEB, uid="u1"), entry(asks, uid="u2")), ending=True, budget=loose))
+    assert [step.ref.name for step in made.steps] == ["backup", "web"]
+    assert [hold.object.name for hold in made.holds if hold.object] == ["db"]
+
+
+def test_a_hook_of_an_end_takes_no_object_of_another_application() -> None:
+    """The other one has not ended, or not yet."""
+    theirs = observed(BACKUP.manifest, uid="u9", application="rest")
+    made = plan(situation(BACKUP, there=(theirs,), ending=True))
+    assert [(hold.reason, hold.approvable) for hold in made.holds] == [("it belongs to application rest", False)]
+    assert not made.steps
+
+
+def test_what_hooks_of_an_end_leave_goes_in_the_end_and_all_of_them_must_have_succeeded() -> None:
+    run = HookRun(BEFORE_END, JOB.ref, "m1", "succeeded", "u1")
+    one = Seen(BEFORE_END, JOB.ref, uid="u1", mine=True, health=HEALTHY, delete=frozenset({Deletion.BEFORE}))
+    assert [(step.action, step.uid, step.hook) for step in remains([run], [one])] == [("remove", "u1", "over")]
+    assert leftovers(BEFORE_END, [run], [one]) == ()
+    assert remains([run], [Seen(POST, JOB.ref, uid="u1", mine=True)]) == ()
+    assert all_succeeded([run], [one])
+    assert not all_succeeded([run], [one, Seen(AFTER_END, JOB.ref)])
+    assert not all_succeeded([HookRun(BEFORE_END, JOB.ref, "m1", "failed")], [one])

@@ -10,7 +10,7 @@ from trimtab.core.model.hook import Deletion, Hook, HookPhase
 from trimtab.targets.kubernetes.hooks import hook, problems
 from trimtab.testing.factories import manifest
 
-PRE, MAIN, POST, FAILED = HookPhase
+PRE, MAIN, POST, FAILED, BEFORE_END, AFTER_END = HookPhase
 BEFORE, SUCCEEDED, AFTER_FAILURE = Deletion
 ARGO, HELM = "argocd.argoproj.io/hook", "helm.sh/hook"
 
@@ -30,12 +30,10 @@ def read(kind: str = "Job", **notes: str) -> Hook | None:
         ("PostSync, PreSync", (PRE, POST)),
         ("Skip", ()),
         ("PreSync,Skip", ()),
-        ("PreDelete", ()),
-        ("PostDelete", ()),
     ],
 )
 def test_hooks_of_argo_cd(said: str, phases: tuple[HookPhase, ...]) -> None:
-    """The same for every Deployment; what is skipped, or is for a removal, is never applied."""
+    """The same for every Deployment; what is skipped is never applied."""
     assert read(**{ARGO: said}) == Hook(phases, phases, turn=1)
 
 
@@ -47,12 +45,28 @@ def test_hooks_of_argo_cd(said: str, phases: tuple[HookPhase, ...]) -> None:
         ("pre-install,pre-upgrade", (PRE,), (PRE,)),
         ("post-install, pre-upgrade", (POST,), (PRE,)),
         ("test", (), ()),
-        ("pre-rollback,post-delete", (), ()),
+        ("pre-rollback,post-rollback", (), ()),
     ],
 )
 def test_hooks_of_helm(said: str, first: Any, later: Any) -> None:
     """Installing is the first Deployment, upgrading every other."""
     assert read(**{HELM: said}) == Hook(first, later, turn=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "phases", "ending"),
+    [
+        (ARGO, "PreDelete", (), (BEFORE_END,)),
+        (ARGO, "PostDelete,PreSync", (PRE,), (AFTER_END,)),
+        (ARGO, "PreDelete,Skip", (), ()),
+        (HELM, "pre-delete", (), (BEFORE_END,)),
+        (HELM, "post-delete, pre-delete", (), (BEFORE_END, AFTER_END)),
+        ("trimtab.dev/hook", "pre-removal,post-removal", (), (BEFORE_END, AFTER_END)),
+    ],
+)
+def test_hooks_of_the_end_of_an_application(name: str, said: str, phases: Any, ending: Any) -> None:
+    """In none of the three spellings do they run at a Deployment."""
+    assert read(**{name: said}) == Hook(phases, phases, turn=1, ending=ending)
 
 
 def test_a_definition_that_helm_2_installed_by_a_hook_is_an_object_like_any_other() -> None:
