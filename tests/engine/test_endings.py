@@ -9,6 +9,7 @@ import pytest
 from tests.engine.test_hooks import acts, hook, state, web
 
 from trimtab.core.model.names import Key
+from trimtab.core.model.protection import EnvironmentApprovals
 from trimtab.engine.commands import Commands
 from trimtab.engine.queries.applications import ApplicationQueries
 from trimtab.testing.factories import app, environment, manifest
@@ -119,6 +120,25 @@ def test_hooks_before_removals_wait_with_them_for_an_approval() -> None:
         plan = engine.current().world.live[KEY].plan
         assert {hold.object.name for hold in plan.holds} == {"backup", "web"}
         assert [(step.hook, step.ref.name) for step in plan.steps] == [("post-removal", "tell")]
+        await Commands(engine).approve("shop", "host", plan.hash, "ada")
+        await asyncio.sleep(30)
+        assert done(stage)[1:4] == [("run", "backup"), ("remove", "web"), ("run", "tell")]
+        assert KEY not in engine.current().world.states
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_where_an_environment_asks_for_approvals_one_is_enough_for_an_end_and_its_hooks() -> None:
+    async def story(stage: Stage) -> None:
+        guarded = environment(percent=100, objects=10, empty_render="allow", approvals=EnvironmentApprovals(required=1))
+        engine, task = stage.start()
+        await declare(stage, hook("backup", "pre-removal"), hook("tell", "post-removal"), web())
+        await declare(stage, hook("backup", "pre-removal"), hook("tell", "post-removal"), web(), rules=guarded)
+        await undeclare(stage, 400, rules=guarded)
+        assert done(stage)[1:] == []
+        plan = engine.current().world.live[KEY].plan
+        assert [hold.object.name for hold in plan.holds] == ["backup", "web", "tell"]
         await Commands(engine).approve("shop", "host", plan.hash, "ada")
         await asyncio.sleep(30)
         assert done(stage)[1:4] == [("run", "backup"), ("remove", "web"), ("run", "tell")]
