@@ -148,19 +148,22 @@ def test_where_an_environment_asks_for_approvals_one_is_enough_for_an_end_and_it
     on_stage(story)
 
 
-def test_the_plan_for_an_end_names_its_hooks_before_it_begins() -> None:
+def test_the_plan_for_an_end_names_its_hooks_before_it_begins_and_is_the_one_that_is_approved_later() -> None:
     async def story(stage: Stage) -> None:
+        strict = environment(percent=0, objects=0)
         engine, task = stage.start()
-        await declare(stage, hook("backup", "pre-removal"), hook("tell", "post-removal"), web())
+        await declare(stage, hook("backup", "pre-removal"), hook("tell", "post-removal"), web(), rules=strict)
         await Commands(engine).suspend("shop", "", "a look first", None, "ada")
-        await undeclare(stage)
+        await undeclare(stage, rules=strict)
         shown = await ApplicationQueries(engine).plan("shop")
-        assert [(step.action, step.hook, step.object.name) for step in shown.steps] == [
-            ("run", "pre-removal", "backup"),
-            ("remove", "", "web"),
-            ("run", "post-removal", "tell"),
-        ]
+        assert [(step.action, step.hook, step.object.name) for step in shown.steps] == [("run", "post-removal", "tell")]
+        assert [hold.object.name for hold in shown.holds if hold.object] == ["backup", "web"]
         assert done(stage)[1:] == []
+        await Commands(engine).resume("shop", "", "ada")
+        await asyncio.sleep(30)
+        held = engine.current().world.live[KEY].plan
+        assert held.holds
+        assert held.hash == shown.hash
         await stage.stop(task)
 
     on_stage(story)
