@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.model.errors import Problem
+from trimtab.core.model.errors import Problem, TransientError
 from trimtab.core.model.leaving import Leave, Left
 from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import Identity, ObjectRef
@@ -41,6 +41,8 @@ ANSWERS_MAX = 1_000
 PROBE_CHARACTERS_MAX = 50
 """How much of a hook's name is kept where it is asked about under another one."""
 ANSWER_SECONDS_MAX = 300.0
+SERVED_SECONDS_MAX = 3.0
+"""How long a server may take to go by a definition that it has accepted."""
 FULL_CHECK_SECONDS = 3_600.0
 """How often an object is asked about although nothing has been seen to move; spread, so that they don't come together."""
 
@@ -89,6 +91,7 @@ class Foresight:
         self._cluster, self._clock, self._places = cluster, clock, places
         self._client = client or cluster.client
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
+        self._defined: dict[Identity, float] = {}
         self._hooks: OrderedDict[str, float] = OrderedDict()
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
         self.newcomers = Newcomers(cluster.client, clock, strange(cluster.installation, cluster.environment))
@@ -172,6 +175,8 @@ class Foresight:
 
     def applied(self, manifest: Manifest, known: Known, resource: Resource, gone: tuple[str, ...] = ()) -> None:
         """``known`` is what came of applying ``manifest``, out of which ``gone`` was cut."""
+        if (manifest.ref.group, manifest.ref.kind) == locating.DEFINITION:
+            self._defined[manifest.identity] = self._clock.monotonic() + SERVED_SECONDS_MAX
         if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
             self._verify(manifest.identity, known, gone)
 
@@ -217,18 +222,19 @@ class Foresight:
         gone: tuple[str, ...] = (),
     ) -> Foreseen | list[Problem]:
         namespace, name = self._cluster.place(resource, manifest.ref), manifest.ref.name
-        fixed: Fixed | None = None
+        fixed, redefined = None, False
         try:
             foreseen, there, entry = await self._both(manifest, resource, namespace, name)
         except Invalid as error:
-            if not error.fixed:
+            redefined = not error.fixed and await self._redefined(manifest, beside)
+            if not error.fixed and not redefined:
                 raise
-            fixed, entry = Fixed(error.fixed, replaces(manifest.annotations)), b""
+            fixed, entry = Fixed(error.fixed, replaces(manifest.annotations)) if error.fixed else None, b""
             owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
             wanted = shaped(self.body(manifest, resource, owner))
             async with self._places:
                 there = await self.there(resource, namespace, name)
-            if fixed.replaces and (wrong := await self._not_twice(manifest, beside)):
+            if fixed is not None and fixed.replaces and (wrong := await self._not_twice(manifest, beside)):
                 return wrong
             foreseen = _over(shaped(there.body()) if there is not None else {}, wanted)
         except NotFound as error:
@@ -240,11 +246,24 @@ class Foresight:
             return Foreseen(foreseen, taken=bool(entry))
         observed = looked(there, manifest.ref, self._cluster.namespace)
         answer = Foreseen(foreseen, observed, fixed=fixed)
-        if known is not None and known.version == describe(there, self._cluster.namespace).version:
+        if known is not None and not redefined and known.version == describe(there, self._cluster.namespace).version:
             self._keep(manifest, known, answer, gone)
             if answer.body == observed.body and fields.tree(entry) == fields.tree(known.managed):
                 self._verify(manifest.identity, known, gone)
         return answer
+
+    async def _redefined(self, manifest: Manifest, beside: Sequence[Manifest]) -> bool:
+        """Whether the definition of its kind changes before it, so that what the server says of it now is not the last word. Raises
+        TransientError when it has changed just now: the server takes a moment to go by it.
+        """
+        defining = locating.defining(beside, manifest.ref)
+        if defining is None or self._cluster.settings.namespaces:
+            return False
+        if self._defined.get(defining.identity, 0.0) > self._clock.monotonic():
+            raise TransientError(f"preview {manifest.ref}: its definition has just changed; it is asked about again in a moment")
+        resource = await self._cluster.resource(defining.ref)
+        known = (await self._cluster.kind(resource, "")).get("", defining.ref.name) if resource is not None else None
+        return known is None or known.digest != defining.digest
 
     async def _both(self, manifest: Manifest, resource: Resource, namespace: str, name: str) -> tuple[Body, Object | None, bytes]:
         """As `_dry_run`, of one moment: what a controller writes between the two requests is no difference."""

@@ -40,11 +40,17 @@ async def _locate(cluster: Cluster, manifest: Manifest, beside: Sequence[Manifes
 
 def definition(beside: Sequence[Manifest], ref: ObjectRef) -> dict[str, Any] | None:
     """The spec of the one of ``beside`` that defines the kind of ``ref``."""
+    found = defining(beside, ref)
+    return found.body["spec"] if found is not None else None
+
+
+def defining(beside: Sequence[Manifest], ref: ObjectRef) -> Manifest | None:
+    """The one of ``beside`` that defines the kind of ``ref``."""
     for manifest in beside:
         if (manifest.ref.group, manifest.ref.kind) != DEFINITION:
             continue
         spec = manifest.body.get("spec")
         names = spec.get("names") if isinstance(spec, dict) else None
         if isinstance(spec, dict) and isinstance(names, dict) and (spec.get("group"), names.get("kind")) == (ref.group, ref.kind):
-            return spec
+            return manifest
     return None
