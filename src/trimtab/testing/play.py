@@ -10,6 +10,7 @@ import logging
 import random
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -156,7 +157,7 @@ class Replica:
 
 
 @dataclass
-class Play:
+class Play(ABC):
     """``url`` is the configuration repository. Whoever makes one sets what has no default before anything starts."""
 
     seed: int
@@ -171,9 +172,9 @@ class Play:
     witness: Any = field(init=False)
     """A `Beside`."""
 
+    @abstractmethod
     async def tell(self) -> None:
         """The whole of it."""
-        raise NotImplementedError
 
     def parts(self, replica: Replica) -> Parts:
         return Parts(
