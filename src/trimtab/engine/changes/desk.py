@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +33,8 @@ from trimtab.core.model.names import Key
 from trimtab.engine.journal import Journal
 from trimtab.ports.clock import Clock
 from trimtab.ports.store import Writes
+
+from .places import Places
 
 LOOKS_AT_ONCE_MAX = 4
 STORE_RETRY_SECONDS = 1.0
@@ -73,7 +75,8 @@ class Desk:
         self._clock = clock
         self._look, self._merge, self._cleared, self._merged = look, merge, cleared, merged
         self._cases: dict[int, _Case] = defaultdict(_Case)
-        self._places = asyncio.Semaphore(LOOKS_AT_ONCE_MAX)
+        self._places = Places(LOOKS_AT_ONCE_MAX)
+        self._watched: Counter[int] = Counter()
         self._changed = asyncio.Condition()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Raises Refused once another holds the Lease."""
@@ -129,9 +132,12 @@ class Desk:
         async with self._changed:
             waiting = asyncio.ensure_future(self._changed.wait_for(done))
             timer = asyncio.ensure_future(self._clock.sleep(seconds))
+            self._watched[number] += 1
+            self._places.hurry(number)
             try:
                 await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                self._watched[number] -= 1
                 timer.cancel()
                 waiting.cancel()
                 await asyncio.gather(waiting, timer, return_exceptions=True)
@@ -162,6 +168,8 @@ class Desk:
     def _post(self, number: int, happening: Happening, answer: asyncio.Future[Decision] | None) -> None:
         case = self._cases[number]
         case.inbox.append((happening, answer))
+        if not isinstance(happening, Moved):
+            self._places.hurry(number)
         if case.task is None:
             case.task = asyncio.create_task(self._run(number, case), name=f"change {number}")
 
@@ -224,13 +232,19 @@ class Desk:
         review = self.reviews[number]
         match act:
             case Look():
-                async with self._places:
+                async with self._places.place(number, urgent=self._is_urgent(review)):
                     return await self._guarded(number, self._look(review))
             case Merge():
                 return await self._guarded(number, self._merge(review, act))
             case Rest():
                 self._rest(number, act.due)
                 return None
+
+    def _is_urgent(self, review: Review) -> bool:
+        """Somebody waits for what is found, or will not get what they want before."""
+        number = review.change.number
+        asked = any(not isinstance(happening, Moved) for happening, _ in self._cases[number].inbox)
+        return review.wish is not None or review.looked is None or self._watched[number] > 0 or asked
 
     async def _guarded(self, number: int, doing: Awaitable[Happening]) -> Happening:
         """Expected trouble is tried again; an error of ours stops nobody else."""

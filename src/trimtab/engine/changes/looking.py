@@ -95,7 +95,7 @@ class Looker:
             paths = tuple(dict.fromkeys(one.path for one in merged.conflicts))
             candidate = Candidate(Revision(base), change.head, "", paths)
             self.shown[change.number] = Shown(candidate, {}, {}, ())
-            return Looked(candidate, blockers=await self._stacked(change, history))
+            return Looked(candidate, blockers=await self._stacked(change, candidate.base, history))
         return await self._looked(review, Candidate(Revision(base), change.head, merged.tree), history)
 
     async def combination(self, reviews: Sequence[Review], base: Revision, tree: str) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ class Looker:
         )
         checks += await self._policies(review, found, paths or frozenset())
         blockers = [] if paths is not None else ["it changes too many files to tell whose they are; split it"]
-        blockers += [*await self._stacked(change, history), *await self._threads(change)]
+        blockers += [*await self._stacked(change, candidate.base, history), *await self._threads(change)]
         needs = self._requirements(change, plans, found, history.tree(candidate.base), paths or frozenset())
         return Looked(candidate, plans, tuple(checks), needs, tuple(blockers))
 
@@ -202,17 +202,16 @@ class Looker:
             )
         )
 
-    async def _stacked(self, change: Change, history: History) -> tuple[str, ...]:
-        """Open Changes that this one is built on: they go first."""
+    async def _stacked(self, change: Change, base: Revision, history: History) -> tuple[str, ...]:
+        """Open Changes that this one is built on: they go first. Its own commits tell, in one question however many are open."""
+        own = await history.log(change.head, without=(base,), commits_max=COMMITS_LOOKED_AT_MAX)
+        commits = {one.revision for one in own} - {change.head}
         below = [
             one.change
             for one in self._reviews.values()
             if one.change.stage == Stage.OPEN
-            and not one.change.emergency  # it is on the target branch already
             and (one.change.repository, one.change.target) == (change.repository, change.target)
-            and one.change.number != change.number
-            and one.change.head != change.head
-            and await history.contains(one.change.head, change.head)
+            and one.change.head in commits
         ]
         return tuple(f"it is built on change {one.number}, which has to be merged first" for one in below)
 
