@@ -31,3 +31,8 @@ def test_the_bench_of_the_host_measures_everything_that_it_promises() -> None:
     done = bench("host.py", "--times", "1")
     assert done.stderr == ""
     assert [line[:4] in ("ok  ", "MISS") for line in done.stdout.splitlines()[1:]] == [True] * 4, done.stdout
+
+
+def test_the_bench_of_changes_measures_everything_that_it_promises() -> None:
+    done = bench("changes.py", "--applications", "5", "--open", "10", "--listed", "500", "--times", "3")
+    assert [line[:4] in ("ok  ", "MISS") for line in done.stdout.splitlines()] == [True] * 4, done.stdout + done.stderr
