@@ -1,18 +1,18 @@
 """Kustomizations: the files that they reach, the tool that renders them, and everything that is refused.
 
-The tool is a small script here that keeps to the command line of `kustomize`, and, where a machine has it, kubectl too.
+The tool is a small script here that keeps to the command line of `kustomize`, and a real one too.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.kubernetes.program import kustomize
 
 from trimtab.core.model.errors import TransientError, TrimtabError, UserError
 from trimtab.core.model.limits import DEFAULT
@@ -50,7 +50,12 @@ def build(directory):
 
 build(pathlib.Path(sys.argv[2]))
 '''
-KUBECTL = [found for found in [shutil.which("kubectl")] if found]
+
+
+@pytest.fixture(scope="session")
+def real() -> str:
+    """A kubectl or a kustomize: the machine's own, or else one that is built of its library."""
+    return str(kustomize())
 
 
 @pytest.fixture
@@ -83,11 +88,11 @@ def request(path: str = "shop/prod", renderer: str = "") -> RenderRequest:
     return RenderRequest("shop", "host", path, renderer)
 
 
-@pytest.mark.parametrize("tool", ["fake", *KUBECTL])
-async def test_a_base_and_an_overlay(tmp_path: Path, fake: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tool", ["fake", "real"])
+async def test_a_base_and_an_overlay(tmp_path: Path, fake: str, real: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tool sees the closure only, without our environment; its output is read, cached, and current until an input changes."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    renderer = TreeRenderer(tmp_path / "cache", kustomize=fake if tool == "fake" else tool)
+    renderer = TreeRenderer(tmp_path / "cache", kustomize=fake if tool == "fake" else real)
     made = await renderer.render(request(), MemoryTree(FILES))
     assert sorted(one.ref.name for one in made.manifests) == ["extra", "web"]
     assert {(one.file, one.line) for one in made.manifests} == {("shop/prod/kustomization.yaml", 0)}
@@ -106,8 +111,7 @@ async def test_a_base_and_an_overlay(tmp_path: Path, fake: str, tool: str, monke
     assert sorted(one.ref.name for one in anew.manifests) == ["extra", "other"]
 
 
-@pytest.mark.parametrize("kubectl", KUBECTL)
-async def test_everything_that_names_a_file(tmp_path: Path, kubectl: str) -> None:
+async def test_everything_that_names_a_file(tmp_path: Path, real: str) -> None:
     """Patches, components, generators, replacements and transformers find their files, by the real tool."""
     files: dict[str, Node] = {
         "app/kustomization.yaml": """
@@ -142,7 +146,7 @@ generatorOptions: {disableNameSuffixHash: true}
         "lib/lib.yaml": web("lib") + "data: {}\n",
     }
     tree = MemoryTree(files)
-    made = await TreeRenderer(tmp_path, kustomize=kubectl).render(request("app"), tree)
+    made = await TreeRenderer(tmp_path, kustomize=real).render(request("app"), tree)
     bodies = {one.ref.name: one.body for one in made.manifests}
     assert bodies["p-web"]["data"] == {"a": "b", "patched": "yes", "inline": "1"}
     assert bodies["p-lib"]["data"] == {"copied": "b"}
