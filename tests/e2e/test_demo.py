@@ -83,19 +83,27 @@ def test_the_demo_shows_the_whole_loop_in_under_a_minute_and_leaves_nothing_behi
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     shown, _, summary = done.stdout.partition("Shown and checked in ")
     for line in (
+        "$ git clone --quiet --template= http://127.0.0.1:",
         "$ git commit -am 'Release 2'",
+        "$ git push -o change",
+        "remote:   ✗ policy/thrift",
+        "ben $ trimtab change approve 1 --yes --environment production",
+        "ben $ trimtab change merge 1 --wait",
+        "Approved-by: Ben Bell <ben@example.org>",
         "$ trimtab status HEAD --wait healthy --timeout 60s",
         "$ kill -9 ",
         "last log line: not ready: the api answers 404 to /discounts",
-        "lifted by: trimtab app approve shop sha256:",
-        "$ git revert --no-edit HEAD",
+        "lifted by: approving this plan: trimtab change approve 4",
+        "$ git revert --no-edit -m 1 HEAD",
+        "production, since you approved sha256:",
+        "$ trimtab audit verify",
         "$ git log --notes=trimtab",
     ):
         assert line in shown, line
     assert int(summary.partition(" s\n")[0]) < SECONDS_MAX
     claims = [line for line in summary.splitlines() if line.startswith("  ✓ ")]
-    assert len(claims) >= 18
-    for claim in ("release 2 serves in staging", "took its place", "the price list is what Git says again", "0 failed", "4 of 4"):
+    assert len(claims) >= 30
+    for claim in ("release 2 serves in staging", "took its place", "the price list is what Git says again", "0 failed", "4 of 4", "so it is not merged"):
         assert any(claim in line for line in claims), claim
     assert "Everything that ran has ended. Its directory is removed." in summary
     assert [line for line in done.stdout.splitlines() if len(line) > 80 or "\x1b" in line] == []

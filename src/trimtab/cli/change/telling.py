@@ -162,6 +162,10 @@ def tell_environment(out: Out, view: EnvironmentPlanView) -> None:
         out.line("  no more:")
         for step in view.dropped:
             tell_step(out, step)
+    if view.since and not (view.dropped or view.plan.steps or view.plan.holds):
+        out.line("  the same steps as you approved; what they start from, or what they are, is different now")
+        out.line(f"plan {view.hash}")
+        return
     tell_plan(out, view.plan)
 
 

@@ -125,11 +125,17 @@ def _try_it(screen: Screen, stage: Stage) -> None:
     screen.heading("It goes on running. Try it yourself:")
     screen.pairs(
         [
-            (f"cd {shlex.quote(str(stage.repository))}", ""),
+            (f"cd {shlex.quote(str(stage.repository))}", "the clone of Ada"),
             (f"export TRIMTAB_DATA={data}", ""),
+            (f"export GIT_CONFIG_GLOBAL={shlex.quote(str(stage.directory / '.gitconfig'))}", "git with her token"),
+            (f"export BEN={stage.tokens.get('ben', '')}", "the token of Ben, who approves"),
             ("trimtab app show shop", "what runs, and how well"),
-            ("trimtab plan .", "after an edit: what would change"),
-            ("git commit -am 'My change'", "make it so"),
+            ("git switch -c mine", "edit, then:"),
+            ("git commit -am 'My change'", ""),
+            ("git push -o change", "what would it do?"),
+            ("TRIMTAB_TOKEN=$BEN trimtab change approve N", "N is the number of the change"),
+            ("TRIMTAB_TOKEN=$BEN trimtab change merge N", "make it so"),
+            ("git switch main && git pull", ""),
             ("trimtab status HEAD --wait healthy", "where is it?"),
             ("trimtab events --follow", "watch it happen"),
             ("trimtab down", "end all of it; then:"),

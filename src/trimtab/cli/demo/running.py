@@ -10,6 +10,9 @@ from trimtab.cli.demo.customers import Visit, visit
 from trimtab.cli.demo.stage import Stage
 
 
+NOTES = "+refs/notes/trimtab:refs/notes/trimtab"
+
+
 class RunningShop:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -48,8 +51,9 @@ class RunningShop:
 
     def notes(self, commit: str) -> set[tuple[str, str]]:
         """Environment and phase of each line of the note on a commit."""
+        self._stage.git("fetch", "--quiet", "origin", NOTES, shown=False)
         text = self._stage.git("log", "-1", "--notes=trimtab", "--format=%N", commit, shown=False)
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"application"')]
         return {(line["environment"], line["phase"]) for line in lines}
 
     def _status(self, environment: str, name: str) -> Any:

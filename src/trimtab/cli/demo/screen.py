@@ -59,13 +59,14 @@ class Screen:
         for line in textwrap.wrap(text, self.width):
             self._line(line)
 
-    def command(self, line: str) -> None:
-        """What a person would type."""
+    def command(self, line: str, *, who: str = "") -> None:
+        """What a person would type; ``who`` is told where it is another one than before."""
         if not self._typed:
             self._line()
-        room = self.width - 6
+        prompt = f"  {who} $ " if who else "  $ "
+        room = self.width - len(prompt) - 2
         first, *more = textwrap.wrap(line, room, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-        self._line(self._styled("  $ ", fg=QUIET), self._styled(first, bold=True))
+        self._line(self._styled(prompt, fg=QUIET), self._styled(first, bold=True))
         for part in more:
             self._line("    ", self._styled(part, bold=True))
         self._typed = True

@@ -2,6 +2,7 @@
 
 .trimtab/environments.yaml   staging and production
 .trimtab/shop.yaml           the application: staging first, then production
+.trimtab/rules.yaml          who may propose, who may approve, and a policy
 staging/, production/        what runs there: Process web, Process api, File prices, Task migrate
 programs/                    what web, api and migrate are
 prices.json
@@ -10,6 +11,7 @@ prices.json
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -44,6 +46,13 @@ def release(repository: Path, number: int, *, needs: str = "") -> None:
     if needs:
         text = text.replace('NEEDS = ["/prices"]', f'NEEDS = ["/prices", "{needs}"]')
     program.write_text(text, encoding="utf-8")
+
+
+def replicas(repository: Path, number: int) -> None:
+    """How many instances of web production has from now on."""
+    file = repository / "production" / "web.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r"replicas: \d+", f"replicas: {number}", text), encoding="utf-8")
 
 
 def _fill(template: Path, file: Path, **values: object) -> None:

@@ -1,7 +1,9 @@
 """Where the demo is played: a directory with a repository and a server's data, and every command that is run there.
 
-    DIRECTORY/shop         the repository
-    DIRECTORY/data         the data directory of the server
+    DIRECTORY/seed         what the operator pushes first
+    DIRECTORY/shop         the clone of Ada, who proposes
+    DIRECTORY/data         the data directory of the server, which keeps the repository
+    DIRECTORY/.gitconfig, DIRECTORY/.git-credentials    what git is told, and where it keeps Ada's token
     DIRECTORY/staging, DIRECTORY/production    where the shop's files are written
     DIRECTORY/serve.log    what the server says
 
@@ -32,8 +34,11 @@ READY_SECONDS_MAX = 30.0
 END_SECONDS_MAX = 5.0
 LOG_LINES = 15
 GIT_SETTINGS = {
-    "user.name": "Demo",
-    "user.email": "demo@example.org",
+    "user.name": "Ada Adams",
+    "user.email": "ada@example.org",
+    "push.default": "current",
+    "pull.ff": "only",
+    "advice.detachedHead": "false",
     "commit.gpgSign": "false",
     "core.hooksPath": os.devnull,
     "core.autocrlf": "false",
@@ -44,7 +49,10 @@ GIT_SETTINGS = {
 class Stage:
     def __init__(self, directory: Path, screen: Screen) -> None:
         self.directory = directory
+        self.seed = directory / "seed"
         self.repository = directory / "shop"
+        self.url = ""
+        self.tokens: dict[str, str] = {}
         self.data = directory / "data"
         self._log = directory / "serve.log"
         self._screen = screen
@@ -56,22 +64,23 @@ class Stage:
     def make(self) -> None:
         """The directory and the repository, with nothing committed yet."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.git("init", "--quiet", "--template=", str(self.repository), shown=False, cwd=self.directory)
+        helper = f"store --file={shlex.quote(str(self.directory / '.git-credentials'))}"
+        for name, value in (*GIT_SETTINGS.items(), ("credential.helper", helper)):
+            self.git("config", "--file", str(self.directory / ".gitconfig"), name, value, shown=False, cwd=self.directory)
+        self.git("init", "--quiet", "--template=", str(self.seed), shown=False, cwd=self.directory)
         self.git("symbolic-ref", "HEAD", "refs/heads/main", shown=False)
-        for name, value in GIT_SETTINGS.items():
-            self.git("config", name, value, shown=False)
-        shop.write(self.repository, self.directory)
+        shop.write(self.seed, self.directory)
 
     def serve(self) -> None:
         """Start the server and wait for its line. Raises Untrue when it does not come."""
-        self._screen.command(f"cd {shlex.quote(str(self.repository))}")
+        self._screen.command(f"cd {shlex.quote(str(self.seed))}")
         self._screen.command(f"export TRIMTAB_DATA={shlex.quote(str(self.data))}")
-        self._screen.command("trimtab serve --repository . --data $TRIMTAB_DATA &")
+        self._screen.command("trimtab serve --repository hosted:shop &")
         out = self.directory / "serve.out"
         with out.open("wb") as standard_output, self._log.open("wb") as standard_error:
             self._server = subprocess.Popen(
-                [*TRIMTAB, "serve", "--repository", str(self.repository), "--data", str(self.data)],
-                cwd=self.repository,
+                [*TRIMTAB, "serve", "--repository", "hosted:shop", "--data", str(self.data)],
+                cwd=self.seed,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=standard_output,
@@ -85,8 +94,52 @@ class Stage:
                 raise Untrue("the server starts", f"`trimtab serve` printed {said!r} and ended with {self._server.poll()}")
             time.sleep(0.02)
         self._screen.output(said)
+        self.url = said.partition("trimtab ready ")[2].split()[0]
+
+    def push_first(self) -> None:
+        """The operator fills the new repository; from then on its main branch moves by changes alone."""
+        self.keep("operator", (self.data / "token").read_text().strip())
+        self.git("remote", "add", "origin", f"{self.url}/git/shop.git")
+        self.git("push", "--quiet", "origin", "main")
+
+    def clone(self, user: str) -> None:
+        """A token for ``user``, kept where git looks, and a clone; from now on every git is theirs."""
+        self.token(user)
+        self.keep(user, self.tokens[user])
+        self.git("clone", "--quiet", "--template=", f"{self.url}/git/shop.git", str(self.repository), cwd=self.directory)
+        self._screen.command(f"cd {shlex.quote(str(self.repository))}")
+
+    def token(self, user: str) -> None:
+        """Made by the operator, shown once. Here it is not shown at all."""
+        self._screen.command(f"trimtab token create --user {user}")
+        self.tokens[user] = self.part("secret", "token", "create", "--user", user)
+
+    def keep(self, user: str, token: str) -> None:
+        """As `git credential approve` would."""
+        scheme, _, host = self.url.partition("://")
+        file = self.directory / ".git-credentials"
+        file.write_text(f"{scheme}://{user}:{token}@{host}\n")
+        file.chmod(0o600)
 
     # --- commands
+
+    def by(self, user: str, *arguments: str, codes: tuple[int, ...] = (0,), lines: int = 12) -> str:
+        """As `trimtab`, under the token of ``user``: in the clone the server is known."""
+        line = typed("trimtab", *arguments)
+        self._screen.command(line, who=user)
+        environment = {name: value for name, value in self._environment.items() if name != "TRIMTAB_DATA"}
+        text = self._run([*TRIMTAB, *arguments], codes, line, environment={**environment, "TRIMTAB_TOKEN": self.tokens[user]})
+        self._screen.output(text, lines_max=lines, wrap=True)
+        return text
+
+    def pushed(self, *arguments: str, lines: int = 16) -> str:
+        """Run and show `git push …` with what the server says, as a terminal has it."""
+        line = typed("git", "push", *arguments)
+        self._screen.command(line)
+        text = self._run(["git", "push", *arguments], (0,), line)
+        said = [one.removeprefix("remote: ").rstrip() for one in text.splitlines() if one.startswith("remote: ")]
+        self._screen.output("\n".join(f"remote: {one}" for one in said), lines_max=lines, wrap=True)
+        return text
 
     def trimtab(self, *arguments: str, codes: tuple[int, ...] = (0,), lines: int = 12, wrap: bool = False) -> str:
         """Run and show `trimtab …`. Returns what it printed; raises Untrue for an exit code that is not among ``codes``."""
@@ -112,7 +165,7 @@ class Stage:
         try:
             done = subprocess.run(
                 command,
-                cwd=self.repository,
+                cwd=self.place,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -184,14 +237,26 @@ class Stage:
         objects = [one for application in found.get("applications", []) for one in application["objects"]]
         return [live["pid"] for one in objects for live in one["status"].get("instances", []) if live["pid"]]
 
+    @property
+    def place(self) -> Path:
+        """Where commands are typed."""
+        return next((one for one in (self.repository, self.seed) if one.exists()), self.directory)
+
     def _run(
-        self, command: list[str], codes: tuple[int, ...], line: str, *, cwd: Path | None = None, session: bool = False
+        self,
+        command: list[str],
+        codes: tuple[int, ...],
+        line: str,
+        *,
+        cwd: Path | None = None,
+        session: bool = False,
+        environment: dict[str, str] | None = None,
     ) -> str:
         try:
             done = subprocess.run(
                 command,
-                cwd=cwd or (self.repository if self.repository.exists() else self.directory),
-                env=self._environment,
+                cwd=cwd or self.place,
+                env=environment or self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -225,7 +290,7 @@ def _environment(data: Path) -> dict[str, str]:
     own = {
         "TRIMTAB_DATA": str(data),
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_GLOBAL": str(data.parent / ".gitconfig"),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_EDITOR": "true",
         "LC_ALL": "C.UTF-8",
