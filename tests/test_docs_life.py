@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "life-of-a-commit.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", ["core/lifecycle/reconcile.py", "core/decide/plan.py"])
+@pytest.mark.parametrize("module", ["core/lifecycle/reconcile.py", "core/lifecycle/change.py", "core/decide/plan.py"])
 def test_the_page_shows_the_table_of_the_module(module: str) -> None:
     text = ast.get_docstring(ast.parse((ROOT / "src" / "trimtab" / module).read_text(encoding="utf-8")))
     assert text is not None

@@ -16,6 +16,8 @@ NOT_TYPED = {
     "leave-fields-to-others.md": "needs a cluster; tests/kubernetes/test_leaving.py holds it true",
     "host-repositories.md": "needs the address of a server; tests/e2e/test_git_server.py holds it true",
     "check-with-your-own-program.md": "needs a checker; tests/cli/test_checkers.py holds it true",
+    "propose-review-merge.md": "needs several people; tests/e2e/test_changes.py holds it true",
+    "rules-for-a-branch.md": "has nothing to type in; tests/engine/test_changes.py holds it true",
     "demo.md": "the demo checks itself",
     "helm.md": "needs chart repositories; tests/render/test_helm.py and test_charts.py hold it true",
     "plugins.md": "needs a plugin; tests/render/test_plugin.py holds it true",

@@ -98,8 +98,8 @@ class Story:
             "A change is proposed, and shown before it happens",
             "Ada edits in her clone and pushes. The push prints what would happen, against what really runs, and what the rules say.",
         )
-        self.edit(2)
         replicas(self.stage.repository, 9)
+        self.edit(2)
         self.stage.git("switch", "--quiet", "--create", "release-2")
         self.stage.git("commit", "-am", "Release 2")
         said = self.stage.pushed("-o", "change")
