@@ -285,7 +285,9 @@ def _environment(data: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("GIT_", "TRIMTAB_", "_TRIMTAB_")) and name not in ("LANGUAGE", "LC_ALL", "FORCE_COLOR")
+        if not name.startswith(("GIT_", "TRIMTAB_", "_TRIMTAB_"))
+        and name not in ("LANGUAGE", "LC_ALL", "FORCE_COLOR")
+        and not name.lower().endswith("_proxy")
     }
     own = {
         "TRIMTAB_DATA": str(data),
