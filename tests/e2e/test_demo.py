@@ -103,7 +103,14 @@ def test_the_demo_shows_the_whole_loop_in_under_a_minute_and_leaves_nothing_behi
     assert int(summary.partition(" s\n")[0]) < SECONDS_MAX
     claims = [line for line in summary.splitlines() if line.startswith("  ✓ ")]
     assert len(claims) >= 30
-    for claim in ("release 2 serves in staging", "took its place", "the price list is what Git says again", "0 failed", "4 of 4", "so it is not merged"):
+    for claim in (
+        "release 2 serves in staging",
+        "took its place",
+        "the price list is what Git says again",
+        "0 failed",
+        "4 of 4",
+        "so it is not merged",
+    ):
         assert any(claim in line for line in claims), claim
     assert "Everything that ran has ended. Its directory is removed." in summary
     assert [line for line in done.stdout.splitlines() if len(line) > 80 or "\x1b" in line] == []

@@ -9,7 +9,6 @@ from trimtab.cli.demo.checks import Untrue
 from trimtab.cli.demo.customers import Visit, visit
 from trimtab.cli.demo.stage import Stage
 
-
 NOTES = "+refs/notes/trimtab:refs/notes/trimtab"
 
 
