@@ -141,6 +141,16 @@ def test_the_addresses_that_an_object_serves_on_are_shown(line: Line) -> None:
     assert "Process/web serves http on 127.0.0.1:8080" in result.out
 
 
+def test_the_last_child_leaves_room_below_it(line: Line) -> None:
+    """What stands below the last one is indented by blanks, which stay."""
+    pod = ChildView(ObjectRef("v1", "Pod", "shop", "web-1-a"), HealthStatus.HEALTHY, "", "1/1", 0, None, [], 0, 0)
+    replicas = ChildView(ObjectRef("v1", "ReplicaSet", "shop", "web-1"), HealthStatus.HEALTHY, "", "1/1", 0, None, [pod], 0, 0)
+    one = ObjectView(WEB, "synced", HealthStatus.HEALTHY, "", "web.yaml", 1, 0, children=[replicas])
+    shown = line("app", "show", "shop", server=Server(application=details(objects=[one]))).out
+    lines = [text for text in shown.splitlines() if "─" in text]
+    assert [text.split("/")[0] for text in lines] == ["└─ ReplicaSet", "   └─ Pod"]
+
+
 def test_what_stands_behind_an_object_is_shown_below_it_as_a_tree(line: Line) -> None:
     """What is unwell with its reason; what is not listed is counted."""
 
@@ -156,7 +166,7 @@ def test_what_stands_behind_an_object_is_shown_below_it_as_a_tree(line: Line) ->
     shown = line("app", "show", "shop", server=server).out
     lines = [text for text in shown.splitlines() if "─" in text]
     assert lines[0].split() == ["├─", "ReplicaSet/web-1", "progressing", "1/2"]
-    assert lines[1].split("  ")[0] == "│  └─ Pod/web-1-a" or lines[1].startswith("│  └─ Pod/web-1-a")
+    assert lines[1].startswith("│  └─ Pod/web-1-a")
     assert "0/1, 3 restarts" in lines[1]
     assert lines[1].endswith("crash loop")
     assert lines[2].strip() == "└─ 2 more, 4 older without Pods"

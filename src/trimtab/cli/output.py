@@ -91,7 +91,7 @@ class Out:
             text()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        clean = [[one_line(cell, characters_max=CELL_CHARACTERS_MAX) for cell in row] for row in rows]
+        clean = [[_indented(cell) for cell in row] for row in rows]
         if self.terminal:
             _rich_table(columns, clean, colours=self.colours)
         else:
@@ -113,6 +113,12 @@ class Out:
         self.problems([problem for problem in problems if problem.message != message or problem.file], err=True)
         if remedy:
             click.echo(printable(remedy), err=True)
+
+
+def _indented(cell: str) -> str:
+    """A cell on one line; blanks before it stay, as they show what stands below what."""
+    text = one_line(cell, characters_max=CELL_CHARACTERS_MAX)
+    return " " * (len(cell) - len(cell.lstrip(" "))) + text if text else text
 
 
 def short(revision: str) -> str:

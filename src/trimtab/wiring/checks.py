@@ -83,16 +83,16 @@ def _jsonnet() -> Finding:
 
 async def _isolation() -> Finding:
     """Whether what renders can be kept off the network."""
-    with tempfile.TemporaryDirectory(prefix="trimtab-") as home:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="trimtab-") as home:
             done = await run(
                 command(Bounds(isolation="required"), ["true"]),
                 environment=clean_environment(home),
                 timeout_seconds=SECONDS_MAX,
                 output_bytes_max=OUTPUT_BYTES_MAX,
             )
-        except ProcessError as error:
-            return Finding("isolation", "warning", f"cannot be tried: {error}")
+    except (ProcessError, OSError) as error:  # a full disk has no room for a temporary directory
+        return Finding("isolation", "warning", f"cannot be tried: {error}")
     if not done.code:
         return Finding("isolation", "ok", "what renders has no network and ends with all that it has started")
     said = done.stderr.decode(errors="replace").removeprefix(REASON).strip()
