@@ -245,6 +245,27 @@ def test_a_trail_that_does_not_hold_is_named(line: Line, wrong: str) -> None:
     assert (result.code, said in result.out) == (1, True), result.out
 
 
+def test_a_trail_that_only_the_clone_knows_is_missed(line: Line, tmp_path: Path) -> None:
+    """Whether its end was cut off or all of it is gone; what is still there is no news."""
+    links = chain("one", "two")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b"]
+    subprocess.run([*git, "commit", "--allow-empty", "-qm", "Nothing"], check=True)
+
+    def verify(trail: str, end: str, *more: str) -> tuple[int, str]:
+        note = json.dumps({"trail": trail, "number": 9, "hash": end})
+        subprocess.run([*git, "notes", "--ref", "trimtab", "add", "-f", "-m", note], check=True, capture_output=True)
+        result = line("audit", "verify", "--clone", str(tmp_path), *more, server=trails(list(links)))
+        return result.code, result.out
+
+    assert verify("environment/production", links[0].hash)[0] == 0
+    code, said = verify("environment/production", HASH)
+    assert (code, "links were cut off or replaced" in said) == (1, True)
+    code, said = verify("environment/staging", HASH)
+    assert (code, "environment/staging: the clone knows of it" in said) == (1, True)
+    assert verify("environment/staging", HASH, "--environment", "production")[0] == 0, "it was not asked for"
+
+
 def test_an_export_is_lines_of_json_or_cells_that_are_text(line: Line) -> None:
     links = chain("=HYPERLINK(1)", "two")
     found = [msgspec.json.decode(one, type=Link) for one in line("audit", "export", server=trails(links)).out.splitlines()]

@@ -13,7 +13,7 @@ import pytest
 from trimtab.core.model import views
 from trimtab.core.model.config import Application, Configuration, Environment
 from trimtab.core.model.deployment import Phase
-from trimtab.core.model.errors import NotFound, Problem, Refused, TransientError, UserError
+from trimtab.core.model.errors import Forbidden, NotFound, Problem, Refused, TransientError, UserError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.people import Grant, Group, User
@@ -186,6 +186,7 @@ class Engine:
 ERRORS: dict[Any, Exception] = {
     "missing": NotFound("there is no application missing", remedy="`trimtab app list` shows them"),
     "wrong": UserError("it is wrong", problems=[Problem("it is wrong", file="a.yaml", line=3, field="spec", remedy="Mend it")]),
+    "forbidden": Forbidden("nobody has granted it", remedy="Ask Ada"),
     "refused": Refused("a rule says no", remedy="Ask Ada"),
     "busy": TransientError("the target does not answer", remedy="Try again"),
     "broken": ZeroDivisionError("the secret is 42"),

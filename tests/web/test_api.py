@@ -72,6 +72,7 @@ ERRORS = [
     ("missing", 404, "there is no application missing"),
     ("wrong", 400, "it is wrong"),
     ("refused", 409, "a rule says no"),
+    ("forbidden", 403, "nobody has granted it"),
     ("busy", 503, "the target does not answer"),
     ("broken", 500, "the server met an error of its own"),
 ]

@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from trimtab.core.model.event import Event
 from trimtab.core.model.kind import Metadata
 from trimtab.core.model.people import Grant, GrantScope, GrantSpec, User, UserSpec
-from trimtab.core.model.rights import Action, TokenScope
+from trimtab.core.model.rights import OPERATOR, Action, Principal, TokenScope
 from trimtab.testing.factories import app, environment
 from trimtab.web.app import create_app
 from trimtab.web.guard import Names
-from trimtab.web.needs import Need, oneself, only_shown
+from trimtab.web.needs import Need, oneself, only_shown, sees_event
 from trimtab.web.parameters import Act
 from trimtab.web.routes import ROUTES
 from trimtab.web.server import serve
@@ -135,6 +136,24 @@ async def test_lists_hold_what_may_be_read(world: SimpleNamespace) -> None:
     assert (await world.ask("other-reader", "GET", "/api/v1/status")).json["deployments"] == []
     assert {one["application"] for one in (await world.ask("reader", "GET", "/api/v1/events")).json["events"]} == {"shop", "cart"}
     assert (await world.ask("other-reader", "GET", "/api/v1/doctor")).status == 403
+
+
+def test_what_is_told_of_a_change_is_for_those_who_may_read_its_repository(house: House) -> None:
+    """Also for a reader of that repository alone, who may not read what is about everything; and for nobody else."""
+    house.declare(
+        *PLACES,
+        *PEOPLE,
+        user("rita"),
+        grant("rita", "reader", "rita", repositories=["hosted:shop"]),
+    )
+    door = access(house)
+    told = Event("change.opened", NOW, "ada proposes: x", data={"change": 1, "repository": "shop"})
+    other = msgspec.structs.replace(told, data={"change": 2, "repository": "secret"})
+    operator = Principal(OPERATOR, operator=True)
+    rita = asyncio.run(door.create_token(operator, user="rita", days=1, description="", scope=TokenScope())).token
+    who = Principal("rita", rita.id)
+    assert (sees_event(door, who, told), sees_event(door, who, other)) == (True, False)
+    assert not sees_event(door, Principal("stranger"), told)
 
 
 async def test_who_acts_is_who_asks(world: SimpleNamespace, engine: Engine, house: House) -> None:

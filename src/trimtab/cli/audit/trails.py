@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import click
@@ -54,7 +54,7 @@ def verify(change: int | None, environment: str, expect: tuple[str, ...], clone:
     """
     session = session_here()
     names = _names(session, change, environment)
-    view = _verified(session, names, expect, ends_in(clone) if clone else [])
+    view = _verified(session, names, expect, ends_in(clone) if clone else [], whole=not change and not environment)
     session.out.show(view, lambda: _tell(session.out, view))
     return DONE if view.ok else FAILED
 
@@ -120,7 +120,9 @@ def _links(session: Session, change: int | None, environment: str) -> Iterator[L
         yield from session.client.trail(name)
 
 
-def _verified(session: Session, names: list[str], expect: Iterable[str], ends: list[tuple[str, str]]) -> VerifiedView:
+def _verified(
+    session: Session, names: list[str], expect: Iterable[str], ends: list[tuple[str, str]], *, whole: bool
+) -> VerifiedView:
     rows: list[TrailRow] = []
     wrong: list[BrokenView] = []
     hashes: dict[str, set[str]] = {}
@@ -136,12 +138,19 @@ def _verified(session: Session, names: list[str], expect: Iterable[str], ends: l
         for one in expect
         if one not in known
     ]
-    for trail, hash_ in ends:
-        if trail in hashes and hash_ not in hashes[trail]:
-            wrong.append(
-                BrokenView(trail, f"{trail}: the clone knows that it had {hash_}, and it has not: links were cut off or replaced")
-            )
+    wrong += _lost(hashes, ends, whole=whole)
     return VerifiedView(not wrong, rows, wrong)
+
+
+def _lost(hashes: Mapping[str, set[str]], ends: Iterable[tuple[str, str]], *, whole: bool) -> Iterator[BrokenView]:
+    """What a clone knows and the server does not show. ``whole``: every trail was asked for."""
+    for trail, hash_ in ends:
+        if trail not in hashes and whole:
+            said = "the clone knows of it, and it is not shown: it is gone, or you may not read it"
+            yield BrokenView(trail, f"{one_line(trail)}: {said}")
+        elif hash_ not in hashes.get(trail, {hash_}):
+            said = f"the clone knows that it had {one_line(hash_)}, and it has not: links were cut off or replaced"
+            yield BrokenView(trail, f"{one_line(trail)}: {said}")
 
 
 def _tell(out: Out, view: VerifiedView) -> None:
