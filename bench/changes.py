@@ -1,12 +1,14 @@
 """What a Change costs: from a push with stock git to its preview on the terminal, and from "merge asked" to merged, with 1,000 Applications.
 
-    python bench/changes.py [--applications 1000] [--open 1000] [--listed 10000] [--times 11]
+    python bench/changes.py [--applications 1000] [--open 1000] [--listed 10000] [--cluster 100] [--times 11]
 
 The server is the real one, in this process: HTTP, the Git server, the real store, the real renderer; only the target is in memory. The
 pushes are made by stock git over HTTP and timed as a whole, from the command to its end, with all that is printed in between; beside each a push
 of the same size to a branch that nobody proposes anything from.
 
-Goals: push to preview p50 at most 400 ms; a page of `change list` at 10,000 Changes at most 100 ms; a merge with 1,000 other open Changes,
+With `--cluster` the same is asked once more of a real API server, that of the tests' control plane, with so many Applications of four objects.
+
+Goals: push to preview p50 at most 400 ms, and 1 s on the API server; a page of `change list` at 10,000 Changes at most 100 ms; a merge with 1,000 other open Changes,
 all of which are to be looked at again since the branch has just moved, takes at most 3 times as long as one with none.
 """
 
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from trimtab.wiring import server as wiring
 from trimtab.wiring.server import Settings, running
 
 PREVIEW_SECONDS_MAX = 0.4
+CLUSTER_SECONDS_MAX = 1.0
 LIST_SECONDS_MAX = 0.1
 CROWD_RATIO_MAX = 3.0
 
@@ -49,6 +53,8 @@ class Bench:
     server: Any
     token: str
     applications: int
+    write: Callable[[Path, int, int], None]
+    shown: str
     pushes: int = 0
 
     @property
@@ -56,13 +62,11 @@ class Bench:
         return f"{self.server.url.replace('http://', f'http://operator:{self.token}@')}/git/configuration.git"
 
     def commit(self, application: int) -> None:
-        """Another number of replicas in one object of one Application, on the branch as it is."""
+        """Something else in one object of one Application, on the branch as it is."""
         self.pushes += 1
-        name = f"app-{application:05}"
         git(self.work, "fetch", "--quiet", self.url, "main")
         git(self.work, "checkout", "--quiet", "--detach", "FETCH_HEAD")
-        text = MANIFEST.format(name=f"{name}-0", part=0, replicas=1 + self.pushes)
-        (self.work / "apps" / name / "0.yaml").write_text(text)
+        self.write(self.work, application, self.pushes)
         git(self.work, "commit", "--quiet", "--all", "--message", f"change {self.pushes}")
 
     def push(self, ref: str) -> tuple[float, str]:
@@ -75,7 +79,7 @@ class Bench:
     def propose(self, application: int) -> tuple[float, int]:
         self.commit(application)
         seconds, told = self.push("refs/for/main")
-        assert "host: 1 updated" in told, told
+        assert self.shown in told, told
         return seconds, int(told.partition("change ")[2].partition(":")[0])
 
     def bare(self, application: int) -> float:
@@ -100,18 +104,56 @@ class Bench:
             return json.loads(answer.read())
 
 
+def other_replicas(work: Path, application: int, number: int) -> None:
+    name = f"app-{application:05}"
+    (work / "apps" / name / "0.yaml").write_text(MANIFEST.format(name=f"{name}-0", part=0, replicas=1 + number))
+
+
 async def measure(root: Path, given: argparse.Namespace) -> dict[str, float]:
     targets = FakeTargets(World(Faults.none(), installation="bench", echo=False))
-    settings = Settings(repository="hosted:configuration", data=root / "data", poll_seconds=3600)
     make_repository(root / "work", given.applications, 2)
     gc.set_threshold(50_000, 20, 100)
     with patch.object(wiring, "ByKind", lambda _: targets):
-        async with running(settings) as server:
+        async with running(Settings(repository="hosted:configuration", data=root / "data", poll_seconds=3600)) as server:
             targets.world.installation = server.engine.parts.installation
-            bench = Bench(root / "work", server, (root / "data" / "token").read_text().strip(), given.applications)
-            await asyncio.to_thread(bench.push, "refs/heads/main")
-            await healthy(server, given.applications)
+            token = (root / "data" / "token").read_text().strip()
+            bench = Bench(root / "work", server, token, given.applications, other_replicas, "host: 1 updated")
+            await begun(bench)
             return await rounds(bench, given)
+
+
+async def measure_cluster(root: Path, given: argparse.Namespace) -> float:
+    """Push to preview, p50, on a real API server."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from bench.clusters.contents import Repository, application, contents
+    from tests.kubernetes.cluster import Cluster
+
+    def other_image(work: Path, place: int, number: int) -> None:
+        Repository(work).write(f"app-{place:05}", application(f"app-{place:05}", image=1 + number))
+
+    cluster = Cluster("changes").up()
+    try:
+        (root / "work").mkdir()
+        Repository(root / "work").make(cluster.kubeconfig, cluster.namespace("bench"), contents(given.cluster, 0))
+        async with running(Settings(repository="hosted:configuration", data=root / "data", poll_seconds=3600)) as server:
+            token = (root / "data" / "token").read_text().strip()
+            bench = Bench(root / "work", server, token, given.cluster, other_image, "prod: 1 updated")
+            await begun(bench)
+            taken = [await asyncio.to_thread(bench.propose, place % given.cluster) for place in range(given.times)]
+            return statistics.median(seconds for seconds, _ in taken)
+    finally:
+        cluster.down()
+
+
+async def begun(bench: Bench) -> None:
+    """Everything runs as the first push says."""
+    await asyncio.to_thread(bench.push, "refs/heads/main")
+    async with asyncio.timeout(300):
+        while True:
+            states = bench.server.engine.current().world.states.values()
+            if sum(one.current is not None and one.current.phase == "healthy" for one in states) == bench.applications:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def rounds(bench: Bench, given: argparse.Namespace) -> dict[str, float]:
@@ -138,15 +180,6 @@ def timed(bench: Bench, path: str) -> float:
     began = time.perf_counter()
     assert bench.ask("GET", path)["changes"]
     return time.perf_counter() - began
-
-
-async def healthy(server: Any, applications: int) -> None:
-    async with asyncio.timeout(300):
-        while True:
-            states = server.engine.current().world.states.values()
-            if sum(one.current is not None and one.current.phase == "healthy" for one in states) == applications:
-                return
-            await asyncio.sleep(0.05)
 
 
 async def crowded(bench: Bench, others: int, times: int) -> list[float]:
@@ -204,13 +237,17 @@ def main() -> int:
     parser.add_argument("--applications", type=int, default=1000)
     parser.add_argument("--open", type=int, default=1000, help="other Changes that are open while one is merged")
     parser.add_argument("--listed", type=int, default=10_000)
+    parser.add_argument("--cluster", type=int, default=100, help="Applications on a real API server; 0 leaves it out")
     parser.add_argument("--times", type=int, default=11)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trimtab-bench-") as name:
         found = asyncio.run(measure(Path(name), given))
+    with tempfile.TemporaryDirectory(prefix="trimtab-bench-") as name:
+        real = asyncio.run(measure_cluster(Path(name), given)) if given.cluster else 0.0
     crowd = found["crowd"] / found["merge"]
     rows = (
         (f"push to preview, 1 of {given.applications}", found["preview"], PREVIEW_SECONDS_MAX, f"a bare push {found['push'] * 1e3:.0f} ms: {found['preview'] / found['push']:.2f} x"),
+        *((("push to preview, API server, 1 of " + str(given.cluster), real, CLUSTER_SECONDS_MAX, ""),) if given.cluster else ()),
         ("merge asked to merged", found["merge"], 1.0, f"{found['merge'] / found['push']:.2f} x a bare push"),
         (f"a page of {given.listed} changes", found["list"], LIST_SECONDS_MAX, ""),
     )  # fmt: skip

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from trimtab.core.lifecycle.change import (
     Act,
     Decision,
@@ -203,7 +205,8 @@ class Desk:
     async def _store(self, number: int, decision: Decision, *, merged: bool) -> None:
         """Until it is stored: what was decided is not decided again, as it may have been a person's."""
         before = self.reviews[number]
-        if decision.review != before or decision.events:
+        # That it was looked at once more, and all is as it was, is nothing to be kept.
+        if msgspec.structs.replace(decision.review, looked=before.looked) != before or decision.events:
             writes = self._cleared(decision.review) if merged and decision.review.change.stage == Stage.MERGED else Writes()
             events = (*decision.events, *writes.events)
             while True:

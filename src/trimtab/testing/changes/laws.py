@@ -191,6 +191,13 @@ def it_converges(play: ChangesPlay) -> Iterator[str]:
         )
 
 
+@law(ENDS)
+def it_stays_quiet(play: ChangesPlay) -> Iterator[str]:
+    """When nothing happens, nothing is recorded of a Change, however often it is looked at."""
+    if play.quiet_writes and not play.left_alone:
+        yield f"{play.quiet_writes} writes in {play.quiet_seconds:.0f} quiet seconds"
+
+
 def _told(reason: str) -> bool:
     """What approvals and waiting do not cure."""
     return (

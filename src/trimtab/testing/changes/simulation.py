@@ -45,7 +45,8 @@ MAIN = "refs/heads/main"
 ANSWER_SECONDS_MAX = 300.0
 CONVERGE_SECONDS = 3_600.0
 LOOK_SECONDS = 30.0
-QUIET_SECONDS = 120.0
+QUIET_SECONDS = 700.0
+"""Long enough for every open Change to be looked at twice."""
 
 
 def simulate(seed: int) -> Result:
@@ -74,6 +75,8 @@ class ChangesPlay(Play):
     shown: list[Said] = field(default_factory=list)
     wished: set[int] = field(default_factory=set)
     trails: list[list[Link]] = field(default_factory=list)
+    quiet_writes: int = 0
+    quiet_seconds: float = QUIET_SECONDS
     versions: int = 100
     branches: int = 0
 
@@ -218,7 +221,10 @@ class ChangesPlay(Play):
             await asyncio.sleep(LOOK_SECONDS)
             if not any(laws.wanted_changes_get_merged(self)) and not any(laws.it_converges(self)):
                 break
+        await asyncio.sleep(LOOK_SECONDS)
+        writes = self.witness.writes
         await asyncio.sleep(QUIET_SECONDS)
+        self.quiet_writes = self.witness.writes - writes
         self.trails = [await self.store.trail(name, limit=100_000) for name in await self.store.trails()]
         for law, check in laws.ENDS.items():
             for what in check(self):

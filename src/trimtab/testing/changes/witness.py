@@ -77,6 +77,7 @@ class ChangesWitness:
     begun: set[tuple[Key, int]] = field(default_factory=set)
     emergency: str = ""
     writes: int = 0
+    """Of Changes."""
 
     def blame(self, law: str, what: str) -> None:
         self.violations.append(Violation(law, what, moment()))
@@ -142,7 +143,7 @@ class ChangesWitness:
     # --- the store ----------------------------------------------------------------------------------------------------------
 
     def wrote(self, writes: Writes, events: tuple[Event, ...], holder: str) -> None:
-        self.writes += 1
+        self.writes += bool(writes.reviews)
         names = [name for name, _ in writes.documents] + [f"review {one.change.number}" for one in writes.reviews]
         self.tell("WRITE", ", ".join(names))
         for event in events:
