@@ -24,7 +24,7 @@ from trimtab.engine.changes.options import options_of
 from trimtab.testing.factories import app, environment, manifest
 
 from .test_asking import Desk, at_the_desk
-from .test_changes import ADA, DB, EVE, HEAD, THREE, WEB, Shop, tell
+from .test_changes import ADA, DB, EVE, HEAD, ROB, THREE, WEB, Shop, tell
 
 READER: tuple[Document, ...] = (User(Metadata("zoe"), UserSpec()), Grant(Metadata("readers"), GrantSpec("reader", users=["zoe"])))
 ADMIN: tuple[Document, ...] = (User(Metadata("root"), UserSpec()), Grant(Metadata("admins"), GrantSpec("admin", users=["root"])))
@@ -330,6 +330,21 @@ def test_a_secret_in_a_branch_is_shown_nowhere() -> None:
         assert [text for text in seen if SECRET in text] == []
 
     at_the_desk(story, Policy(Metadata("all"), PolicySpec(rule="'no: ' + object.metadata.name")))
+
+
+def test_what_comes_after_an_emergency_is_another_change() -> None:
+    """The push past review is still to be seen by somebody, as it was; nothing else slips in under its number."""
+
+    async def story(shop: Shop) -> None:
+        await shop.propose(THREE, DB, who=ROB, ref="refs/heads/main", options=("emergency=the shop is down",))
+        main = await main_of(shop)
+        four = manifest("Process", "web", replicas=4)
+        await shop.propose(four, DB, who=ROB, ref="refs/for/main", options=(), on=main, message="Four")
+        assert [len(shop.review(number).change.patch_sets) for number in (1, 2)] == [1, 1]
+        pushed = await shop.propose(four, DB, who=ROB, ref="refs/for/main", options=("change=1",), on=main, message="Five")
+        assert "what was pushed past review" in pushed.refused["refs/for/main"]
+
+    tell(story)
 
 
 # --- branches that move, and sizes --------------------------------------------------------------------------------------------

@@ -259,6 +259,11 @@ class Gate:
                 raise Refused(
                     f"push to change {options.number}: there is no such open change here", remedy="Leave out its number"
                 )
+            if named.change.emergency:
+                raise Refused(
+                    f"push to change {options.number}: it is about what was pushed past review, which is there already",
+                    remedy="Propose what comes after as another change: leave out its number",
+                )
             return named
         if source:
             return self._from(push.repository, source)
@@ -268,6 +273,7 @@ class Gate:
             for review in self._desk.reviews.values()
             if review.change.stage == Stage.OPEN
             and not review.change.source
+            and not review.change.emergency  # what comes after is not what was pushed past review
             and (review.change.repository, review.change.target, review.change.author) == (push.repository, target, who)
         ]
         for review in sorted(candidates, key=lambda one: -one.change.number):
