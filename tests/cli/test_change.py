@@ -8,9 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
+from trimtab.cli.completion import changes
+from trimtab.cli.session import Session
 from trimtab.core.decide.trail import linked
 from trimtab.core.model import changeviews as views
 from trimtab.core.model.change import Comment
@@ -18,7 +21,8 @@ from trimtab.core.model.event import Event
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
 from trimtab.core.model.trail import Link
-from trimtab.core.model.views import PlanView, StepView
+from trimtab.core.model.views import HoldView, PlanView, StepView
+from trimtab.engine.changes.options import KNOWN
 
 from .conftest import NOON, Line, Server
 
@@ -145,6 +149,32 @@ def test_a_second_approval_shows_the_difference_alone(line: Line) -> None:
     assert "production, since you approved sha256:aaaaaaaaaaaa\n  no more:\n    - remove Process/web" in result.out.replace(
         "\n  - remove", "\n    - remove"
     )
+
+
+def test_what_is_held_for_one_reason_is_told_at_once(line: Line) -> None:
+    holds = [HoldView(msgspec.structs.replace(WEB, name=name), "nothing would be left", "approving it", "shop") for name in "ab"]
+    plan = PlanView(HASH, [], holds, [])
+    result = line("change", "plan", "12", server=Server(change_plan=planned(plan=plan)))
+    assert result.out.splitlines() == [
+        "production",
+        "  held: nothing would be left",
+        "      Process/a of shop",
+        "      Process/b of shop",
+        "    lifted by: approving it",
+        "2 held.",
+        f"plan {HASH}",
+    ]
+
+
+def test_every_option_of_a_push_is_in_the_how_to() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "propose-review-merge.md").read_text(encoding="utf-8")
+    assert [option for option in KNOWN if f"-o {option}" not in page] == []
+
+
+def test_numbers_of_open_changes_complete(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [views.ChangeRow(n, "shop", "main", "T", "ada", "open", False, False, False, [], [], NOON) for n in (12, 13, 7)]
+    context = click.Context(click.Command("x"), obj=Session(connect=lambda *_: Server(changes=views.ChangesView(rows))))  # type: ignore[arg-type,return-value]
+    assert changes(context, click.Argument(["number"]), "1") == ["12", "13"]
 
 
 def test_where_several_wait_one_has_to_be_named(line: Line) -> None:

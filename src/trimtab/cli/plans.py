@@ -33,7 +33,8 @@ def exit_code(view: PlanView) -> int:
     return DIFFERENT if view.steps or view.holds else DONE
 
 
-def tell_plan(out: Out, view: PlanView) -> None:
+def tell_plan(out: Out, view: PlanView, *, together: bool = False) -> None:
+    """``together``: what is held for the same reason is told at once, for where one word lifts all of it."""
     if view.errors:
         out.line("What stands in Git is wrong; nothing would be applied where it is:")
         out.problems(view.errors)
@@ -43,8 +44,11 @@ def tell_plan(out: Out, view: PlanView) -> None:
             where = (step.application, step.environment)
             out.line(f"{step.application} in {step.environment}")
         tell_step(out, step)
-    for hold in view.holds:
-        tell_hold(out, hold)
+    if together:
+        tell_holds(out, view.holds)
+    else:
+        for hold in view.holds:
+            tell_hold(out, hold)
     tell_left(out, view.left)
     out.line(_summary(view))
     if view.steps or view.holds:
@@ -79,6 +83,15 @@ def tell_hold(out: Out, hold: HoldView) -> None:
         out.line(f"      lifted by: trimtab app approve {hold.application} {hold.hash} --environment {hold.environment}")
     else:
         out.line(f"      lifted by: {one_line(hold.lifted_by)}")
+
+
+def tell_holds(out: Out, holds: Sequence[HoldView]) -> None:
+    for reason, lifted_by in dict.fromkeys((hold.reason, hold.lifted_by) for hold in holds):
+        out.parts("  ", ("held", WAITING), f": {one_line(reason)}")
+        for hold in holds:
+            if (hold.reason, hold.lifted_by) == (reason, lifted_by) and hold.object:
+                out.line(f"      {hold.object} of {hold.application}")
+        out.line(f"    lifted by: {one_line(lifted_by)}")
 
 
 def tell_left(out: Out, left: Sequence[LeftView]) -> None:

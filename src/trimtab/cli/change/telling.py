@@ -166,7 +166,7 @@ def tell_environment(out: Out, view: EnvironmentPlanView) -> None:
         out.line("  the same steps as you approved; what they start from, or what they are, is different now")
         out.line(f"plan {view.hash}")
         return
-    tell_plan(out, view.plan)
+    tell_plan(out, view.plan, together=True)
 
 
 def tell_diff(out: Out, view: ChangeDiffView) -> None:
