@@ -254,6 +254,34 @@ def test_what_moved_between_the_merge_and_its_turn_is_held_until_somebody_approv
     tell(story, ready_seconds=(10, 10))
 
 
+def test_what_is_held_is_let_in_by_as_many_as_the_rule_asks_for_and_by_those_whom_it_counts() -> None:
+    """Nobody passes by the rule of two by approving what has moved; the same person twice is one person."""
+
+    async def story(shop: Shop) -> None:
+        await shop.propose(THREE, DB)
+        for who in ("sue", "joe"):
+            await shop.approve(who)
+        await shop.office.desk.ask(1, MergeAsked("ada"))
+        await asyncio.sleep(3)
+        shop.stage.targets.get("production").delete(WEB.identity)
+        await asyncio.sleep(60)
+        plan = shop.engine.current().world.live[Key("production", "shop")].plan
+        assert plan is not None
+        commands = Commands(shop.engine)
+        with pytest.raises(Refused, match="eve may not review"):
+            await commands.approve("shop", "production", plan.hash, "eve")
+        for _ in range(2):
+            assert "1 more approval" in (await commands.approve("shop", "production", plan.hash, "sue")).message
+        await asyncio.sleep(30)
+        assert shop.replicas("production") == 2
+        await commands.approve("shop", "production", plan.hash, "joe")
+        await asyncio.sleep(30)
+        assert shop.replicas("production") == 3
+
+    more = (User(Metadata("joe"), UserSpec()), Grant(Metadata("joes"), GrantSpec("reviewer", users=["joe"])))
+    tell(story, *more, production=EnvironmentApprovals(required=2), ready_seconds=(10, 10))
+
+
 def test_an_environment_may_let_go_on_what_has_moved() -> None:
     async def story(shop: Shop) -> None:
         await moves_meanwhile(shop)

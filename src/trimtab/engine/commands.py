@@ -42,7 +42,9 @@ class Commands(HostedCommands, ChangeCommands):
         return Accepted(f"looking at {name} now")
 
     async def approve(self, name: str, environment: str, hash: str, who: str) -> Accepted:  # noqa: A002
-        """Lift the Holds of the plan with that hash. Raises Refused when no plan of the application has it now."""
+        """Lift the Holds of the plan with that hash, once as many people have said so as are asked for. Raises Refused when no plan of the
+        application has it now, or when the approval of ``who`` does not count.
+        """
         session = self._engine.current()
         for key in keys(session, name, environment):
             made = session.world.live[key].plan
@@ -52,6 +54,9 @@ class Commands(HostedCommands, ChangeCommands):
                 raise Refused(
                     f"approve {key}: nothing in this plan waits for approval", remedy=f"See: trimtab app explain {name}"
                 )
+            lacking = session.letting.yes(key, hash, who)
+            if lacking:
+                return Accepted(f"{key}: {lacking} more approval{'s' if lacking > 1 else ''} of this plan")
             session.workers.post(key, Approved(hash, who))
             return Accepted(f"{key}: {sum(hold.approvable for hold in made.holds)} held steps go ahead")
         raise Refused(

@@ -42,6 +42,7 @@ from .changes.policing import Policing
 from .declaring import Declarer
 from .following import Follower, Moved
 from .journal import Journal
+from .letting import Letting
 from .looking import Hands
 from .notes import Notes
 from .people import Directories
@@ -229,6 +230,7 @@ class Session:
         self.declarer.follower = self.follower
         self.follower.restore(loaded.documents)
         self.declarer.companions.restore(loaded.documents)
+        self.letting = Letting(self.world, Directories(), parts.repository)
         self.office = self._office(loaded)
         self._watching: dict[str, asyncio.Task[None]] = {}
 

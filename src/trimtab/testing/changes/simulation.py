@@ -202,9 +202,13 @@ class ChangesPlay(Play):
         said = []
         for key, live in list(engine.session.world.live.items()):
             if key.environment == PROTECTED and live.plan and any(hold.approvable for hold in live.plan.holds):
-                self.witness.cleared |= acts_of([live.plan])
-                await self.request(Commands(engine).approve(key.application, key.environment, live.plan.hash, "sue"))
-                said.append(f"let {live.plan.hash[:14]} of {key} in")
+                acts, hash_ = acts_of([live.plan]), live.plan.hash
+                people = ("sue", "sam")[: self.chance.choice((1, 2, 2))]
+                for number, who in enumerate(people, start=1):
+                    if number >= worlds.required(self.remote.refs[MAIN].files):
+                        self.witness.cleared |= acts
+                    await self.request(Commands(engine).approve(key.application, key.environment, hash_, who))
+                said.append(f"let {hash_[:14]} of {key} in")
         return ", ".join(said)
 
     # --- the end ------------------------------------------------------------------------------------------------------------
