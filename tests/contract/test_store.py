@@ -364,6 +364,8 @@ async def test_what_must_stay_provable_is_chained_with_its_event(store: Store) -
     assert list(broken(links)) == []
     assert await store.trail("change/7", after=1, limit=1) == links[1:2]
     assert await store.trail("change/8") == []
+    assert await store.trail_end("change/7") == links[-1]
+    assert await store.trail_end("change/8") is None
 
 
 async def test_retention_leaves_the_trail_alone(store: Store) -> None:
