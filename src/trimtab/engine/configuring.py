@@ -87,7 +87,8 @@ class Configuring:
             await self._unconfigured(tree)
             return
         if entry is not None and entry.id != self._configuration_tree:
-            self._reading, self._found = _parsed(tree, self._adapters), None
+            # Until it is on the record no tree is the one that holds: the next head may have the one of before again (seed 825).
+            self._reading, self._found, self._configuration_tree = _parsed(tree, self._adapters), None, None
         if self._reading is None:
             return
         found = self._generating.look(self._reading.asks())
