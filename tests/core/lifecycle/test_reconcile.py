@@ -302,6 +302,16 @@ def test_a_hold_is_told_once_with_the_hash_that_lifts_it() -> None:
     assert tell(decision.state, looked(HELD)).events == ()
 
 
+def test_a_first_release_that_waits_behind_what_is_held_is_held_and_not_late() -> None:
+    """Nothing of it is there that could get well (simulation seed 746): who can lift the Hold is told, also after the deadline."""
+    made = plan(create("late", 1), holds=(Hold(ref("Process", "early"), "it is nobody's", "adopting it", step=create("early")),))
+    waits = Looked(plan=made, health={}, waves={ref("Process", "early").identity: 0, ref("Process", "late").identity: 1}, owned=0)
+    for late in (NOW, NOW + timedelta(hours=1)):
+        decision = tell(applying(), waits, now=late)
+        assert kinds(decision) == ["deployment.held"]
+        assert isinstance(decision.act, Rest)
+
+
 def test_an_approval_covers_its_objects_until_the_content_changes() -> None:
     """What the plan removes is granted by uid; other content starts without it."""
     held = tell(applying(), looked(HELD)).state

@@ -76,6 +76,8 @@ RESYNC_SECONDS = 300.0
 HEALS_MAX = 30
 HEALS_WINDOW_SECONDS = 60.0
 """More heals of one Application in this time mean that somebody fights us; healing backs off."""
+COMING = Health(HealthStatus.PROGRESSING, "being created")
+"""Nothing of a first release is there yet."""
 LISTED_MAX = 20
 """Objects that an event names at the most."""
 
@@ -322,6 +324,8 @@ def _settle(draft: Draft, looked: Looked) -> Decision:
     beside = hooks.of_phase(draft, looked, HookPhase.MAIN)
     if isinstance(beside, Waits) and health.status in WELL:
         return _obey(draft, looked, beside)
+    if health == COMING and looked.plan.holds:
+        return _hold(draft, looked.plan)  # nothing is there to get well, and what is to come waits behind what is held (seed 746)
     if health.status not in WELL or (steps and not looked.plan.holds):
         return _await_health(draft, health)
     if beside is not None:
@@ -388,7 +392,7 @@ def _health(state: Reconciliation, looked: Looked) -> Health:
     if not state.settled:
         coming = {step.ref.identity for step in looked.plan.steps if step.action == Action.CREATE} - set(state.touched)
     there = [health for identity, health in looked.health.items() if identity not in coming]
-    return worst(there) if there or not coming else Health(HealthStatus.PROGRESSING, "being created")
+    return worst(there) if there or not coming else COMING
 
 
 def _tell_health(draft: Draft, health: Health) -> None:
