@@ -209,13 +209,14 @@ def test_the_owners_of_a_path_are_those_that_the_target_names() -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        b"a: &a [1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
-        * 1,
+        b"a: &a [1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n",
         b"\xff\xfe\x00not text",
         b"{" * 100_000,
         b"apiVersion: trimtab.dev/v1\nkind: Application\nmetadata: {name: shop}\nspec: {source: {path: ../../etc}}\n",
+        # A plugin is the operator's to give; no document makes one.
+        b"apiVersion: trimtab.dev/v1\nkind: Plugin\nmetadata: {name: mine}\nspec: {command: [sh, -c, id]}\n",
     ],
-    ids=["aliases", "bytes", "nesting", "path"],
+    ids=["aliases", "bytes", "nesting", "path", "plugin"],
 )
 def test_hostile_configuration_in_a_branch_disturbs_nothing_that_runs(hostile: bytes) -> None:
     async def story(shop: Shop) -> None:
