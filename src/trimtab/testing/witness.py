@@ -190,7 +190,7 @@ class Witness:
         life.event_id = max([life.event_id, *(event.id for event in writing.events)])
         self.tell("WRITE", ", ".join(name for name, _ in writing.writes.documents).replace("\n", " "))
         for event in writing.events:
-            if event.kind == "deployment.held":
+            if event.kind in ("deployment.held", "deployment.started"):
                 self._held(Key(event.environment, event.application), writing, event.data["hash"])
             self.tell("EVENT", f"{event.kind} {event.application}@{event.environment} {event.revision[:7]} {event.message}")
         for key, state in writing.after.items():
@@ -300,7 +300,11 @@ class Witness:
             self.life.hooks[key][mutation.hook, identity] = HookSeen(mutation.made, tries)
 
     def granted(self, acting: Acting, *, doubted: bool = False) -> bool:
-        """True when somebody approved a plan that removes this very object (``doubted``: knowing that it may be wanted)."""
+        """True when somebody approved a plan that removes this very object (``doubted``: knowing that it may be wanted).
+
+        It counts for another Deployment, too, that comes to the very same plan: the same steps on the same objects, whatever its
+        commit says besides. That is what was approved.
+        """
         this = (acting.mutation.ref.identity, acting.mutation.uid)
         told = acting.life.told[acting.key, acting.sequence]
         return any(

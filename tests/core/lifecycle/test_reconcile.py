@@ -331,6 +331,17 @@ def test_an_approval_of_another_plan_grants_nothing() -> None:
     assert state.current.phase == Phase.HELD
 
 
+def test_an_approval_counts_for_the_same_plan_of_the_next_commit_and_for_no_other() -> None:
+    """Who approved a removal by uid has approved just that, whichever commit it comes from (simulation seed 454); one more object is another plan."""
+    approved = tell(applying(), looked(HELD), Approved(HELD.hash, "ada"), Declared("r2", 2, "d2"), Woken()).state
+    same = tell(approved, looked(plan(remove("a", "u1"), remove("b", "u2"))))
+    assert same.state.granted == frozenset({"u1", "u2"})
+    assert [event.data["hash"] for event in same.events if event.kind == "deployment.started"] == [HELD.hash]
+    more = tell(approved, looked(plan(holds=(*HELD.holds, hold(remove("c", "u3"))))))
+    assert isinstance(more.act, Rest)
+    assert (more.state.granted, more.state.approved) == (frozenset(), frozenset())
+
+
 def test_what_was_held_counts_on_when_another_commit_comes() -> None:
     """The budget is a share of what there was when Git and the target last agreed."""
     state = tell(applying(), looked(HELD, owned=8)).state

@@ -233,7 +233,7 @@ def _looked(draft: Draft, looked: Looked) -> Decision:
     plan, waves, health = hooks.beside(draft, looked)
     stage = next_stage(plan, touched=state.touched, waves=waves, health=health, settled=state.settled)
     if stage:
-        return _take(draft, stage) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
+        return _take(draft, stage, looked.plan) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
     return _settle(draft, looked)
 
 
@@ -254,7 +254,7 @@ def _obey(draft: Draft, looked: Looked, found: hooks.Next) -> Decision:
                 draft.mark(Phase.APPLYING, found.message, draft.state.health)
             return draft.decide(Rest(draft.now + timedelta(seconds=RESYNC_SECONDS if found.ended else SETTLE_SECONDS)))
         case _:
-            return _take(draft, found) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
+            return _take(draft, found, looked.plan) if draft.may_try() else draft.decide(Rest(draft.state.retry_at))
 
 
 def _grant(draft: Draft, looked: Looked) -> None:
@@ -264,14 +264,14 @@ def _grant(draft: Draft, looked: Looked) -> None:
     draft.change(granted=draft.state.granted | uids, approved=frozenset())
 
 
-def _take(draft: Draft, stage: tuple[Step, ...]) -> Decision:
+def _take(draft: Draft, stage: tuple[Step, ...], plan: Plan) -> Decision:
     """Record what we are about to do, then do it."""
     stage = hooks.begin(draft, stage)
     state = draft.state
     if state.settled:
         _tell_drift(draft, stage)
     elif not state.announced:
-        draft.tell("deployment.started", f"{len(stage)} steps in the first stage", steps=_listed(stage))
+        draft.tell("deployment.started", f"{len(stage)} steps in the first stage", hash=plan.hash, steps=_listed(stage))
         draft.change(announced=True)
     if not state.settled and draft.current.phase == Phase.HELD:
         draft.mark(Phase.APPLYING, "")
