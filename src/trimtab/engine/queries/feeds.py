@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from trimtab.core.model.errors import NotFound
 from trimtab.core.model.event import Event
@@ -11,6 +12,7 @@ from trimtab.core.model.views import (
     EventsView,
 )
 from trimtab.engine.commands import keys
+from trimtab.plumbing.joined import joined
 from trimtab.ports.target import LogLine, LogWish
 
 from .reader import LIMIT_MAX, Reader
@@ -81,31 +83,16 @@ class FeedQueries(Reader):
             sources += [target.logs(ref, wish) for ref in chosen]
         if object and not sources:
             raise NotFound(f"read logs of {name}: it has no object {object}", remedy=f"See: trimtab app show {name}")
-        async for line in _merge(sources):
-            yield line
+        failures: list[Exception] = []
 
+        def failed(error: Exception) -> None:
+            """Others still have their lines; who follows, though, would never be told."""
+            if wish.follow:
+                raise error
+            failures.append(error)
 
-async def _merge(sources: list[AsyncIterator[LogLine]]) -> AsyncIterator[LogLine]:
-    """Lines as they come from several sources; ends when all have ended."""
-    queue: asyncio.Queue[LogLine | None] = asyncio.Queue(1_000)
-
-    async def pump(source: AsyncIterator[LogLine]) -> None:
-        try:
-            async for line in source:
-                await queue.put(line)
-        finally:
-            queue.put_nowait(None) if not queue.full() else await queue.put(None)
-
-    tasks = [asyncio.create_task(pump(source)) for source in sources]
-    left = len(tasks)
-    try:
-        while left:
-            line = await queue.get()
-            if line is None:
-                left -= 1
-            else:
+        async with aclosing(joined(sources, failed)) as lines:  # type: ignore[type-var]
+            async for line in lines:
                 yield line
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if failures:
+            raise failures[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 
 from trimtab.core.model.errors import TrimtabError
 from trimtab.core.model.text import printable
+from trimtab.plumbing.joined import joined
 from trimtab.ports.target import LogLine, LogWish
 
 from .client import Client
@@ -20,7 +20,6 @@ from .objects import Object
 
 SOURCES_MAX = 100
 """More containers than this are not read."""
-QUEUE_LINES = 1_000
 OLDEST = datetime.min.replace(tzinfo=UTC)
 
 log = logging.getLogger(__name__)
@@ -48,46 +47,31 @@ def sources(pods: Iterable[Object], container: str) -> list[Source]:
 
 
 async def lines_of(client: Client, found: list[Source], wish: LogWish) -> AsyncIterator[LogLine]:
-    """Sources that have no log (yet, or any more) have no lines."""
-    if wish.follow:
-        async with aclosing(_together(client, found, wish)) as lines:  # type: ignore[type-var]
-            async for line in lines:
-                yield line
-        return
-    read = await asyncio.gather(*(_all(client, source, wish) for source in found))
-    merged = sorted((line for lines in read for line in lines), key=lambda line: line.time or OLDEST)
-    for line in merged[-wish.lines :] if wish.lines else []:
+    """Sources that have no log (yet, or any more) have no lines. One that cannot be read takes nothing from the others; where none can,
+    that is an error.
+    """
+    failures: list[Exception] = []
+    said = False
+
+    def failed(error: Exception) -> None:
+        if not isinstance(error, TrimtabError):
+            raise error
+        log.info("%s", error)
+        failures.append(error)
+
+    async with aclosing(joined([_of(client, source, wish) for source in found], failed)) as lines:  # type: ignore[type-var]
+        async for line in lines if wish.follow else _in_time(lines, wish.lines):
+            said = True
+            yield line
+    if failures and not said:
+        raise failures[0]
+
+
+async def _in_time(lines: AsyncIterator[LogLine], count: int) -> AsyncIterator[LogLine]:
+    """The last ``count`` of them by their time."""
+    read = sorted([line async for line in lines], key=lambda line: line.time or OLDEST)
+    for line in read[-count:] if count else []:
         yield line
-
-
-async def _all(client: Client, source: Source, wish: LogWish) -> list[LogLine]:
-    return [line async for line in _of(client, source, wish)]
-
-
-async def _together(client: Client, found: list[Source], wish: LogWish) -> AsyncIterator[LogLine]:
-    queue: asyncio.Queue[LogLine | None] = asyncio.Queue(QUEUE_LINES)
-
-    async def pump(source: Source) -> None:
-        try:
-            async for line in _of(client, source, wish):
-                await queue.put(line)
-        except TrimtabError as error:
-            log.info("%s", error)
-        await queue.put(None)
-
-    tasks = [asyncio.create_task(pump(source)) for source in found]
-    left = len(tasks)
-    try:
-        while left:
-            line = await queue.get()
-            if line is None:
-                left -= 1
-            else:
-                yield line
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _of(client: Client, source: Source, wish: LogWish) -> AsyncIterator[LogLine]:
