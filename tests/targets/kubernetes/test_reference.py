@@ -9,7 +9,19 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.model.manifest import ADOPT_ANNOTATION, KEEP_ANNOTATIONS, REPLACE_ANNOTATION
-from trimtab.targets.kubernetes import cause, causes, client, foreseeing, known, lent, ownership, requests, retrying, target
+from trimtab.targets.kubernetes import (
+    cause,
+    causes,
+    client,
+    content,
+    foreseeing,
+    known,
+    lent,
+    ownership,
+    requests,
+    retrying,
+    target,
+)
 from trimtab.targets.kubernetes.settings import KubernetesSettings
 
 TEXT = (Path(__file__).parents[3] / "docs/reference/kubernetes.md").read_text(encoding="utf-8")
@@ -38,7 +50,14 @@ def test_every_mark_has_its_row() -> None:
 
 
 def test_every_annotation_that_is_read_is_named() -> None:
-    names = [ADOPT_ANNOTATION, REPLACE_ANNOTATION, ownership.CONFLICTS, *KEEP_ANNOTATIONS, *ownership._KEEPING_OPTIONS]
+    names = [
+        ADOPT_ANNOTATION,
+        REPLACE_ANNOTATION,
+        content.WITH_CONTENT,
+        ownership.CONFLICTS,
+        *KEEP_ANNOTATIONS,
+        *ownership._KEEPING_OPTIONS,
+    ]
     assert [name for name in names if f"`{name}" not in TEXT] == []
 
 

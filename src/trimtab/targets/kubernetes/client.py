@@ -137,12 +137,11 @@ class Client:
                 return
 
     async def page(self, resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE_ITEMS, more: str = "") -> Page:
-        request = requests.page(resource, select, limit=limit, more=more)
-        answer = await self.send(request)
-        try:
-            return page(resource, answer.body)
-        except msgspec.DecodeError as error:
-            raise _nonsense(request, error) from error
+        return await self._page(resource, requests.page(resource, select, limit=limit, more=more))
+
+    async def heads(self, resource: Resource, select: Selector, *, more: str = "") -> Page:
+        """As `page`, of the metadata alone."""
+        return await self._page(resource, requests.names(resource, select, more=more))
 
     async def list(self, resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE_ITEMS) -> list[Object]:
         """All of it or an error; begun anew when the server has forgotten how to go on or a page is too large to take in."""
@@ -316,6 +315,13 @@ class Client:
     def watch(self, resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE_ITEMS) -> Reflector:
         """What is there and then what changes; see `Reflector`."""
         return Reflector(self.page, self.stream, resource, select, clock=self._clock, chance=self._chance, limit=limit)
+
+    async def _page(self, resource: Resource, request: Request) -> Page:
+        answer = await self.send(request)
+        try:
+            return page(resource, answer.body)
+        except msgspec.DecodeError as error:
+            raise _nonsense(request, error) from error
 
     async def _object(self, resource: Resource, request: Request) -> Object:
         answer = await self.send(request)

@@ -114,7 +114,7 @@ class Cluster:
     async def everything(self) -> list[Known]:
         """All that is ours here, of every kind that we can list. Raises TransientError when any of it cannot be told."""
         catalog = await self.client.discovery.refresh()
-        self._expect_all(catalog, "look at everything")
+        self.expect_all(catalog, "look at everything")
         chosen = [resource for resource in catalog.resources() if {"list", "watch", "patch"} <= resource.verbs]
         found = await asyncio.gather(*(self._all(one, within) for one in chosen for within in self._withins(one)))
         return [known for each in found for known in each]
@@ -130,11 +130,12 @@ class Cluster:
         is rendered without it could leave out what is there.
         """
         catalog = await self.client.discovery.catalog()
-        self._expect_all(catalog, "ask what is served")
+        self.expect_all(catalog, "ask what is served")
         # Whatever measures comes and goes with its server; only the group version is sure to be listed.
         return [each for each in catalog.api_versions() if each.count("/") < 2 or not _measures(each.partition("/")[0])]
 
-    def _expect_all(self, catalog: Catalog, doing: str) -> None:
+    def expect_all(self, catalog: Catalog, doing: str) -> None:
+        """Raises TransientError while it is unknown what some part of the server serves."""
         for group, version in catalog.unavailable:
             if not _measures(group):
                 raise TransientError(

@@ -30,7 +30,7 @@ from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from . import adoption, checking, foreseeing, hooks, leaving, locating, order, podlogs, renamed, tree
+from . import adoption, checking, content, foreseeing, hooks, leaving, locating, order, podlogs, renamed, tree
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -205,7 +205,7 @@ class KubernetesTarget:
             resource = await self.cluster.served(step.ref)
             if resource is None:
                 return Applied(step.ref)
-            await self._delete(resource, step.ref, step.uid)
+            await self._delete(step, resource)
             known = await self._gone(resource, step.ref, step.uid)
         except NotFound:
             return Applied(step.ref)
@@ -320,7 +320,7 @@ class KubernetesTarget:
         return await self._anew(step, manifest, resource)
 
     async def _anew(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
-        await self._delete(resource, step.ref, step.uid)
+        await self._delete(step, resource)
         known = await self._gone(resource, step.ref, step.uid)
         if known is not None:
             raise TransientError(_held(f"{step.action} {step.ref}", known), remedy=_RELEASE)
@@ -377,11 +377,13 @@ class KubernetesTarget:
 
         return await take(self._client, resource, place, step.uid, managers, self._places)
 
-    async def _delete(self, resource: Resource, ref: ObjectRef, uid: str) -> None:
+    async def _delete(self, step: Step, resource: Resource) -> None:
+        """Raises ApiError, and TransientError rather than that it takes others along."""
         propagation: Propagation = "Foreground" if self.settings.propagation == "foreground" else "Background"
-        namespace = self.cluster.place(resource, ref)
+        namespace = self.cluster.place(resource, step.ref)
+        await content.spare(self.cluster, self._client, resource, step.ref, step.uid, f"{step.action}")
         async with self._places:
-            await self._client.delete(resource, namespace, ref.name, uid=uid, propagation=propagation)
+            await self._client.delete(resource, namespace, step.ref.name, uid=step.uid, propagation=propagation)
 
     async def _gone(self, resource: Resource, ref: ObjectRef, uid: str) -> Known | None:
         """None when it has gone; what is still there of it after a while."""
