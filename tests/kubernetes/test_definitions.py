@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.targets import config_map
 from tests.kubernetes.test_bad_input import crd
 from tests.kubernetes.test_loop import Repository, healthy
 
@@ -61,3 +62,23 @@ async def test_a_field_and_its_first_use_work_in_one_commit(cluster: Cluster, na
         server.wake()
         assert "field not declared in schema" in await errors(server, "spec.e")
         assert cluster.api.get(stored)["spec"]["a"] == "2"
+
+
+async def test_what_another_application_brings_in_the_same_commit_is_waited_for(
+    cluster: Cluster, namespace: str, place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Namespace and a definition by one, what is in and of them by others that name no order: at the first try, and nobody is told of a failure."""
+    home = f"{namespace}-brought"
+    repository = Repository(tmp_path / "repo", cluster.kubeconfig, namespace)
+    inside = config_map("inside")
+    inside["metadata"]["namespace"] = home
+    repository.application("a-content", inside)
+    repository.application("b-objects", thing(a="1"))
+    repository.application("foundation", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}}, definition("a"))
+    repository.commit()
+    try:
+        async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+            await healthy(server, ["a-content", "b-objects", "foundation"])
+        assert "deployment.failed" not in caplog.text
+    finally:
+        cluster.api.request("DELETE", f"/api/v1/namespaces/{home}")

@@ -15,7 +15,7 @@ from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.config import Ignore, Project
 from trimtab.core.model.deployment import Phase
-from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError
+from trimtab.core.model.errors import Awaited, Problem, Refused, TransientError, TrimtabError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import Health, HealthStatus
 from trimtab.core.model.inventory import Entry
@@ -171,7 +171,9 @@ class Hands:
         self._world.live[key].refused = refused
         if refused:
             words = "; ".join(str(problem) for problem in refused[:5])
-            return Stumbled(words, transient=False)
+            # Of the same commit, another Application may bring it in a moment. Once all of it has been there, it has been lost.
+            awaited = not state.settled and all(isinstance(problem, Awaited) for problem in preview.problems)
+            return Stumbled(words, transient=awaited)
         return self._describe(key, content, target, freshest(observed, preview), preview, leave, state)
 
     def _ignore(self, key: Key) -> tuple[Ignore, ...]:

@@ -39,6 +39,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=False):
         return f"{text}. {self.remedy}" if self.remedy else text
 
 
+class Awaited(Problem, frozen=True):
+    """A Problem that may come right without a commit here: what is missing may be on its way, brought by somebody else."""
+
+
 class TrimtabError(Exception):
     """The root. ``problems`` holds every single thing that is known to be wrong, at least one."""
 

@@ -241,7 +241,7 @@ class Foresight:
             if error.kind != "namespaces" or _makes_namespace(beside, namespace):
                 return Foreseen(manifest.body)
             remedy = "Create it in Git, or name another"
-            return [problem(manifest, "metadata.namespace", f"there is no namespace {namespace}", remedy)]
+            return [refusals.awaited(manifest, "metadata.namespace", f"there is no namespace {namespace}", remedy)]
         if there is None:
             return Foreseen(foreseen, taken=bool(entry))
         observed = looked(there, manifest.ref, self._cluster.namespace)
@@ -364,4 +364,4 @@ def _makes_namespace(beside: Sequence[Manifest], namespace: str) -> bool:
 def _unknown_kind(manifest: Manifest) -> Problem:
     what = f"the server does not serve {manifest.ref.kind} of {manifest.ref.api_version}"
     remedy = "Correct apiVersion and kind, or put the definition of the kind into the same application"
-    return problem(manifest, "kind", what, remedy)
+    return refusals.awaited(manifest, "kind", what, remedy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.core.model.errors import Problem, Refused, TrimtabError
+from trimtab.core.model.errors import Awaited, Problem, Refused, TrimtabError
 from trimtab.core.model.manifest import REPLACE_ANNOTATION, Manifest
 from trimtab.core.model.plan import Failed, Step
 from trimtab.core.model.text import one_line
@@ -29,6 +29,11 @@ def problems(manifest: Manifest, error: Invalid | Forbidden) -> list[Problem]:
 
 def problem(manifest: Manifest, field: str, message: str, remedy: str) -> Problem:
     return Problem(f"{manifest.ref}: {message}", manifest.file, manifest.line, field, remedy)
+
+
+def awaited(manifest: Manifest, field: str, message: str, remedy: str) -> Awaited:
+    """As `problem`, of what another Application may be about to bring."""
+    return Awaited(f"{manifest.ref}: {message}", manifest.file, manifest.line, field, remedy)
 
 
 def failed(step: Step, error: TrimtabError) -> Failed:
