@@ -132,9 +132,9 @@ async def test_an_application_that_renders_to_nothing_is_held_and_loses_nothing(
     }
 
 
-async def until(server: Running, application: str, phase: Phase) -> Any:
+async def until(server: Running, application: str, phase: Phase, environment: str = "prod") -> Any:
     for _ in range(1_500):
-        state = states(server).get(Key("prod", application))
+        state = states(server).get(Key(environment, application))
         if state is not None and state.current is not None and state.current.phase is phase:
             return state.current
         await asyncio.sleep(0.02)

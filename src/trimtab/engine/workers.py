@@ -250,8 +250,8 @@ class Workers:
         return Woken((*lacks, *self._gates(key, state.pending.sequence, *found)), found[0].spec.progress_deadline_seconds)
 
     def _gates(self, key: Key, sequence: int, application: Application, placement: Placement) -> tuple[str, ...]:
-        after, depends_on = placement.after, application.spec.depends_on
-        asked = [Key(environment, key.application) for environment in after] + [Key(key.environment, name) for name in depends_on]
+        after, needs = placement.after, application.needs(placement)
+        asked = [*(Key(environment, key.application) for environment in after), *needs]
         # The other one's news of the same commit may still be in its inbox; its state is of before that commit then.
         fleet = self._world.fleet(key)
         if fleet is not None:
@@ -261,7 +261,7 @@ class Workers:
         news = tuple(f"waits for {other}, which is being looked at" for other in asked if self._inbox.get(other))
         if news:
             return news
-        closed = gates(key, sequence, after=after, depends_on=depends_on, states=self._world.states)
+        closed = gates(key, sequence, after=after, needs=needs, states=self._world.states)
         return closed if closed or fleet is None else self._turn_in(fleet, key)
 
     def _turn_in(self, fleet: Fleet, key: Key) -> tuple[str, ...]:

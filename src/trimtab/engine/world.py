@@ -195,8 +195,8 @@ class World:
         for key, application, placement in self.declared():
             for environment in placement.after:
                 self._dependants[Key(environment, key.application)].add(key)
-            for name in application.spec.depends_on:
-                self._dependants[Key(key.environment, name)].add(key)
+            for other in application.needs(placement):
+                self._dependants[other].add(key)
         self._fleets = {
             Key(member, name): fleet
             for name, fleets in configuration.fleets.items()

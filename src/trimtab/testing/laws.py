@@ -440,7 +440,7 @@ def _closed(witness: Witness, view: View, key: Key) -> set[str]:
     if found is None or home is None or home.garbled or any(home.doubtful(name) for name in home.applications):
         return set()  # what is wrong in Git stands for what it was before
     app, place = found
-    others = [Key(name, key.application) for name in place.after] + [Key(key.environment, name) for name in app.depends_on]
+    others = [Key(name, key.application) for name in place.after] + [Key.said(said, key.environment) for said in app.depends_on]
     return {str(other) for other in others if (other, view.digest(other.application, other.environment)) not in witness.healthy}
 
 

@@ -90,9 +90,9 @@ async def overtake(world: Simulation) -> str:
     """An application and what it depends on change together; then what it depends on changes once more before it got its turn."""
     content = world.branches["main"].copy()
     pairs = [
-        (content.directories.get(app.path), content.directories.get(content.applications[other].path))
+        (content.directories.get(app.path), content.directories.get(content.applications[_name(said)].path))
         for app in content.applications.values()
-        for other in app.depends_on
+        for said in app.depends_on
     ]
     found = [(first, second) for first, second in pairs if first and second]
     if not found:
@@ -242,7 +242,7 @@ async def rename(world: Simulation) -> str:
     content.applications[new] = replace(content.applications.pop(old), name=new)
     content.broken.pop(document(old), None)
     for name, app in content.applications.items():
-        depends_on = tuple(new if one == old else one for one in app.depends_on)
+        depends_on = tuple(said.replace(old, new) if _name(said) == old else said for said in app.depends_on)
         content.applications[name] = replace(app, depends_on=depends_on)
     return world.commit("main", content, f"rename application {old} to {new}")
 
@@ -317,13 +317,18 @@ async def end(world: Simulation) -> str:
 def _independent(content: Content) -> None:
     """Nobody depends on what is not there."""
     for name, app in content.applications.items():
-        here = {place.environment for place in app.places}
         kept = tuple(
-            other
-            for other in app.depends_on
-            if other in content.applications and here <= {place.environment for place in content.applications[other].places}
+            said
+            for said in app.depends_on
+            if (other := content.applications.get(_name(said)))
+            and all(other.runs_in(Key.said(said, place.environment).environment) for place in app.places)
         )
         content.applications[name] = replace(app, depends_on=kept)
+
+
+def _name(said: str) -> str:
+    """Of whom somebody depends on."""
+    return said.partition("@")[0]
 
 
 @operation(2)

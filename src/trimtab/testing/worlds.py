@@ -31,6 +31,8 @@ from .factories import manifest
 ENVIRONMENTS = ("dev", "staging", "production", "edge")
 APPLICATIONS = ("api", "auth", "cart", "db", "mail", "search", "shop", "web")
 SELECTING = APPLICATIONS[::2]
+REACHING = APPLICATIONS[1::3]
+"""Those that depend on others where these come last, not beside themselves."""
 """Those that select their Environments by labels, where each stands for itself."""
 KINDS = ("Process", "File")
 RELEASE = "release"
@@ -113,6 +115,7 @@ class App:
     path: str
     places: tuple[Place, ...]
     depends_on: tuple[str, ...] = ()
+    """Names, or `name@environment`."""
     adopt: bool = False
     revision: str = ""
     deadline_seconds: int = 600
@@ -302,7 +305,9 @@ def add_application(content: Content, name: str, chance: random.Random) -> None:
         places[-1] = replace(places[-1], path=f"overlays/{name}")
         content.directories[places[-1].path] = first_objects(name, chance)
     hosts = [app.name for app in content.applications.values() if {one.environment for one in app.places} >= set(names)]
-    depends_on = (chance.choice(hosts),) if hosts and chance.random() < 0.35 else ()
+    depends_on: tuple[str, ...] = (chance.choice(hosts),) if hosts and chance.random() < 0.35 else ()
+    if name in REACHING:
+        depends_on = tuple(f"{host}@{content.applications[host].places[-1].environment}" for host in depends_on)
     app = App(name, path, tuple(places), depends_on, chance.random() < 0.15, RELEASE if chance.random() < 0.1 else "")
     content.applications[name] = replace(app, deadline_seconds=chance.choice((30, 600)))
     content.directories[path] = first_objects(name, chance)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trimtab.core.decide.configuration import read, zero_configuration
 from trimtab.core.model.config import Application, Configuration, Environment, Origin, Placement, Project
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.names import Key
 
 EMPTY = Configuration()
 FILE = ".trimtab/all.yaml"
@@ -276,6 +277,58 @@ def test_dependency_without_a_common_environment() -> None:
     found = configured(document("Environment", "x"), app("a", "{dependsOn: [b]}"), app("b", "{environments: [{name: x}]}"))
     assert set(found.applications) == {"b"}
     assert "no environment that a runs in" in only(found).message
+
+
+TWO = document("Environment", "one") + "---\n" + document("Environment", "two")
+
+
+def test_a_dependency_on_an_application_in_another_environment() -> None:
+    """For all of its Environments, or for one of them; what stands in Git beside it is what is waited for."""
+    b = app("b", "{environments: [{name: one}]}")
+    a = app("a", "{environments: [{name: two, dependsOn: [b@one]}, {name: one}]}")
+    found = configured(TWO, b, a, app("c", "{environments: [{name: two}], dependsOn: [b@one]}"))
+    assert found.problems == ()
+    needs = {(one.name, place.name): one.needs(place) for one in found.applications.values() for place in one.spec.environments}
+    other = (Key("one", "b"),)
+    assert needs == {("a", "two"): other, ("a", "one"): (), ("b", "one"): (), ("c", "two"): other}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ("{environments: [{name: two}], dependsOn: [b@two]}", "spec.dependsOn[0]", "b does not run in the environment two"),
+        (
+            "{environments: [{name: one}, {name: two, dependsOn: [b@three]}]}",
+            "spec.environments[1].dependsOn[0]",
+            "does not run in the",
+        ),
+        (
+            "{environments: [{name: one}, {name: two, dependsOn: [b]}]}",
+            "spec.environments[1].dependsOn[0]",
+            "no environment that a",
+        ),
+        ("{environments: [{name: one}], dependsOn: [a@two]}", "spec.dependsOn[0]", "cannot depend on itself"),
+        ("{environments: [{name: one}], dependsOn: [c@one]}", "spec.dependsOn[0]", "no Application c"),
+        ("{environments: [{name: one}], dependsOn: ['b@']}", "spec.dependsOn[0]", "does not fit"),
+    ],
+)
+def test_a_dependency_that_leads_nowhere_is_told_where_it_stands(spec: str, field: str, words: str) -> None:
+    found = configured(TWO, app("b", "{environments: [{name: one}]}"), app("a", spec))
+    assert set(found.applications) == {"b"}
+    problem = only(found)
+    assert (problem.field, words in problem.message) == (field, True), problem
+
+
+def test_a_circle_through_two_environments_is_named_whole() -> None:
+    """It is none within either of them."""
+    found = configured(
+        TWO,
+        app("a", "{environments: [{name: one}], dependsOn: [b@two]}"),
+        app("b", "{environments: [{name: two, dependsOn: [a@one]}]}"),
+    )
+    assert found.applications == {}
+    assert [problem.field for problem in found.problems] == ["spec.dependsOn[0]", "spec.environments[0].dependsOn[0]"]
+    assert all("a@one needs b@two" in problem.message or "b@two needs a@one" in problem.message for problem in found.problems)
 
 
 def test_what_is_gone_is_gone() -> None:

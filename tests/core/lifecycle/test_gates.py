@@ -22,7 +22,7 @@ def deployment(sequence: int, phase: Phase = Phase.HEALTHY) -> Deployment:
 
 def closed(state: Reconciliation | None, sequence: int = 5) -> str:
     states = {} if state is None else {STAGING: state}
-    return "; ".join(gates(PRODUCTION, sequence, after=["staging"], depends_on=[], states=states))
+    return "; ".join(gates(PRODUCTION, sequence, after=["staging"], needs=[], states=states))
 
 
 def running(sequence: int = 5, phase: Phase = Phase.HEALTHY, health: Health = HEALTHY, **options: object) -> Reconciliation:
@@ -31,7 +31,7 @@ def running(sequence: int = 5, phase: Phase = Phase.HEALTHY, health: Health = HE
 
 def test_without_conditions_nothing_is_waited_for() -> None:
     """No `after` and no `dependsOn`: the gate is open."""
-    assert gates(PRODUCTION, 1, after=[], depends_on=[], states={}) == ()
+    assert gates(PRODUCTION, 1, after=[], needs=[], states={}) == ()
 
 
 @pytest.mark.parametrize("sequence", [5, 6])
@@ -76,8 +76,9 @@ def test_it_stays_closed_for_content_that_was_replaced_while_it_waited() -> None
 
 def test_every_condition_has_its_sentence() -> None:
     """Promotion and dependencies are told apart."""
-    found = gates(PRODUCTION, 5, after=["staging"], depends_on=["db"], states={})
+    found = gates(PRODUCTION, 5, after=["staging"], needs=[Key("production", "db"), Key("machine", "queue")], states={})
     assert found == (
         "waits for environment staging, which has not run yet",
         "waits for application db, which has not run yet",
+        "waits for application queue@machine, which has not run yet",
     )

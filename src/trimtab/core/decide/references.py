@@ -25,9 +25,11 @@ from trimtab.core.model.config import (
     Environment,
     Fleet,
     Metadata,
+    Placement,
     Project,
     Source,
 )
+from trimtab.core.model.names import Key
 from trimtab.core.model.people import Grant, Group, User
 from trimtab.core.model.text import is_safe_line
 
@@ -138,7 +140,7 @@ def _of_one(one: Expanded, effective: Mapping[str, Document], known: set[str]) -
     yield from _sources(one.application)
     yield from _paths(one)
     yield from _placements(one, effective, known)
-    yield from _depends(one.application, effective, known)
+    yield from _depends(one, effective, known)
     yield from _project(one, effective, known)
 
 
@@ -210,19 +212,39 @@ def _placements(one: Expanded, effective: Mapping[str, Document], known: set[str
             yield path, *_not_there("Environment", name, declared, known)
 
 
-def _depends(application: Application, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
-    placed = {one.name for one in application.spec.environments}
-    for index, name in enumerate(application.spec.depends_on):
-        path: Path = ("spec", "dependsOn", index)
+def _depends(one: Expanded, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
+    own = one.application.name
+    for path, said, places in _dependencies(one):
+        name, _, elsewhere = said.partition("@")
         other = effective.get(f"Application/{name}")
-        if name == application.name:
-            yield path, f"{name} cannot depend on itself", "Remove it"
+        there = {place.name for place in other.spec.environments} if isinstance(other, Application) else set()
+        if name == own:
+            yield path, f"{name} cannot depend on itself", "Remove it; `after` is what one Environment waits for another with"
         elif not isinstance(other, Application):
-            names = {one.name for one in effective.values() if isinstance(one, Application)} - {application.name}
+            names = {each.name for each in effective.values() if isinstance(each, Application)} - {own}
             yield path, *_not_there("Application", name, names, known)
-        elif placed.isdisjoint(one.name for one in other.spec.environments):
-            text = f"{name} runs in no environment that {application.name} runs in"
-            yield path, text, "A dependency holds within one environment: place both in it, or remove the dependency"
+        elif elsewhere and elsewhere not in there:
+            yield path, f"{name} does not run in the environment {elsewhere}", f"It runs in {', '.join(sorted(there))}"
+        elif not elsewhere and places.isdisjoint(there):
+            text = f"{name} runs in no environment that {own} runs in"
+            yield (
+                path,
+                text,
+                f'Say which one is meant, such as "{name}@{min(there)}", place both in one, or remove the dependency',
+            )
+
+
+def _dependencies(one: Expanded) -> Iterator[tuple[Path, str, set[str]]]:
+    """Each with its field and with the Environments that it is for."""
+    spec = one.application.spec
+    for at, said in enumerate(spec.depends_on):
+        yield ("spec", "dependsOn", at), said, {place.name for place in spec.environments}
+    entries: dict[int, list[Placement]] = {}
+    for entry, place in zip(one.entries, spec.environments, strict=True):
+        entries.setdefault(entry, []).append(place)
+    for entry, places in entries.items():
+        for at, said in enumerate(places[0].depends_on):
+            yield ("spec", "environments", entry, "dependsOn", at), said, {place.name for place in places}
 
 
 def _project(one: Expanded, effective: Mapping[str, Document], known: set[str]) -> Iterator[tuple[Path, str, str]]:
@@ -289,10 +311,19 @@ def _graph(new: Mapping[str, New], every: list[Application]) -> _Graph:
                 if isinstance(made, Expanded):
                     place = (made.entries[index], "after", made.after_at[placement.name, name])
                 waits.setdefault((name, application.name), ("spec", "environments", *place))
-            for at, name in enumerate(application.spec.depends_on):
-                waits.setdefault((placement.name, name), ("spec", "dependsOn", at))
+            entry = made.entries[index] if isinstance(made, Expanded) else index
+            for field_, said in (
+                (("spec", "dependsOn"), application.spec.depends_on),
+                (("spec", "environments", entry, "dependsOn"), placement.depends_on),
+            ):
+                for at, text in enumerate(said):
+                    waits.setdefault(_node(Key.said(text, placement.name)), (*field_, at))
             waits.pop((placement.name, application.name), None)
     return graph
+
+
+def _node(key: Key) -> _Node:
+    return key.environment, key.application
 
 
 def _circle(graph: _Graph) -> list[_Node]:

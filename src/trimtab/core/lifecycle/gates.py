@@ -1,4 +1,4 @@
-"""What a waiting Deployment waits for: promotion (`after`) and `dependsOn`. Pure, asked again whenever one of those moved.
+"""What a waiting Deployment waits for: promotion (`after`) and `dependsOn`, whatever runs on which target. Pure, asked again whenever one of those moved.
 
 A gate is open when the other one runs the content of the same or a later Revision, and is healthy there.
 """
@@ -17,14 +17,18 @@ _OPEN = frozenset({HealthStatus.HEALTHY, HealthStatus.SUSPENDED})
 
 
 def gates(
-    key: Key, sequence: int, *, after: Sequence[str], depends_on: Sequence[str], states: Mapping[Key, Reconciliation]
+    key: Key, sequence: int, *, after: Sequence[str], needs: Sequence[Key], states: Mapping[Key, Reconciliation]
 ) -> tuple[str, ...]:
     """A sentence for each gate that is closed for the Deployment of ``key`` at ``sequence``; empty when it may start."""
     promotion = [
         _closed(Key(environment, key.application), f"environment {environment}", sequence, states) for environment in after
     ]
-    needs = [_closed(Key(key.environment, name), f"application {name}", sequence, states) for name in depends_on]
-    return tuple(reason for reason in (*promotion, *needs) if reason)
+    dependencies = [_closed(other, f"application {_called(other, key)}", sequence, states) for other in needs]
+    return tuple(reason for reason in (*promotion, *dependencies) if reason)
+
+
+def _called(other: Key, key: Key) -> str:
+    return other.application if other.environment == key.environment else str(other)
 
 
 def _closed(other: Key, called: str, sequence: int, states: Mapping[Key, Reconciliation]) -> str:

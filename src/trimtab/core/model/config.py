@@ -17,6 +17,7 @@ from .kind import NAME_PATTERN as NAME_PATTERN
 from .kind import Metadata as Metadata
 from .kind import Name as Name
 from .kind import Strict as _Strict
+from .names import Key
 from .people import Grant, Group, User
 from .policy import Policy
 from .protection import EnvironmentApprovals, Protection
@@ -28,11 +29,16 @@ DEFAULT_PROJECT = "default"
 DEFAULT_TARGET = "host"
 
 NAME_OR_NOT_PATTERN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
+DEPENDENCY_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
 SHARE_PATTERN = r"^(100|[1-9][0-9]?)%$"
 
 RepositoryPath = Annotated[str, Meta(description="A path relative to the repository's root, with forward slashes.")]
 Pointer = Annotated[str, Meta(pattern=r"^/", description="An RFC 6901 JSON pointer, with `*` and `[name=web]` as parts.")]
 
+Dependency = Annotated[
+    str,
+    Meta(pattern=DEPENDENCY_PATTERN, description="`name`, an Application in the same Environment, or `name@environment`."),
+]
 Share = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=SHARE_PATTERN)]
 """How many, as a number or as a share of all."""
 
@@ -185,6 +191,9 @@ class Placement(_Strict, frozen=True):
         list[Name],
         Meta(description="Promotion: the same commit, once the Application is healthy in these Environments or fleets."),
     ] = []
+    depends_on: Annotated[
+        list[Dependency], Meta(description="What `spec.dependsOn` says, for this Environment alone, besides what it says.")
+    ] = []
     helm: Annotated[HelmOverlay, Meta(description="What this Environment adds to source.helm.")] = HelmOverlay()
     selector: Annotated[
         Selector | None,
@@ -216,8 +225,11 @@ class ApplicationSpec(_Strict, frozen=True):
         default_factory=lambda: [Placement(name=DEFAULT_ENVIRONMENT)]
     )
     depends_on: Annotated[
-        list[Name],
-        Meta(description="Applications that must be healthy in the same Environment before this one is applied."),
+        list[Dependency],
+        Meta(
+            description="Applications that must be healthy before this one is applied: `name` in the same Environment, "
+            "`name@environment` in another one, whatever its target."
+        ),
     ] = []
     project: Annotated[Name, Meta(description="The Project whose limits hold.")] = "default"
     ignore: Annotated[list[Ignore], Meta(description="Fields of this Application's objects that somebody else may set.")] = []
@@ -335,6 +347,11 @@ class Application(_Strict, frozen=True):
     def sources(self) -> tuple[Source, ...]:
         """At least one. The first is the one whose Revision a Deployment carries."""
         return tuple(self.spec.sources) or (self.spec.source,)
+
+    def needs(self, placement: Placement) -> tuple[Key, ...]:
+        """What must be healthy before this one is applied in ``placement``."""
+        said = dict.fromkeys([*self.spec.depends_on, *placement.depends_on])
+        return tuple(Key.said(one, placement.name) for one in said)
 
 
 class Project(_Strict, frozen=True):

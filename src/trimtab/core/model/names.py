@@ -47,3 +47,9 @@ class Key(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.application}@{self.environment}"
+
+    @classmethod
+    def said(cls, text: str, environment: str) -> Key:
+        """``name@environment`` as people write it; ``name`` alone is the one in ``environment``."""
+        name, _, elsewhere = text.partition("@")
+        return cls(elsewhere or environment, name)
