@@ -26,6 +26,7 @@ from trimtab.testing.factories import app, environment, manifest
 from trimtab.testing.faults import Fault
 from trimtab.testing.hosting import Pushed
 from trimtab.testing.stage import Stage, on_stage
+from trimtab.testing.targets import WHEN
 
 PEOPLE: tuple[Document, ...] = (
     *(User(Metadata(name), UserSpec(name=name.title(), emails=[f"{name}@example.org"])) for name in ("ada", "rob", "sue", "eve")),
@@ -710,5 +711,40 @@ def test_a_rollback_on_a_protected_branch_is_proposed_and_needs_what_every_chang
         await shop.merge(number=2)
         await asyncio.sleep(60)
         assert (shop.replicas("staging"), shop.replicas("production")) == (2, 2)
+
+    tell(story)
+
+
+def test_the_plan_of_a_change_that_goes_back_has_the_hooks_for_that() -> None:
+    """And what was approved is what happens: content that was healthy before comes back with them, and without those of an upgrade."""
+
+    def hooks(*more: Manifest) -> tuple[Manifest, ...]:
+        notes = {"trimtab.dev/hook": "pre"}
+        undo, upgrade = (
+            manifest("Task", name, annotations={**notes, WHEN: when}) for name, when in (("undo", "back"), ("upgrade", "later"))
+        )
+        return (undo, upgrade, DB, *more)
+
+    async def deployed(shop: Shop, number: int) -> list[str]:
+        """The hooks in the plan of the Change, once it is merged and has run as approved."""
+        shown = shop.office.looker.shown[number].plans
+        planned = [step.ref.name for plan in shown.values() for step in plan.steps if step.hook]
+        await shop.approve("sue", number)
+        await shop.merge(number=number)
+        await asyncio.sleep(60)
+        assert {shop.stage.phase(shop.engine, "shop", name) for name in ("staging", "production")} == {"healthy"}
+        return planned
+
+    async def story(shop: Shop) -> None:
+        await shop.propose(*hooks(WEB))
+        assert await deployed(shop, 1) == ["upgrade", "upgrade"]
+        await shop.propose(*hooks(THREE), ref="refs/heads/three")
+        assert await deployed(shop, 2) == ["upgrade", "upgrade"]
+        await shop.propose(*hooks(WEB), ref="refs/heads/back")
+        assert await deployed(shop, 3) == ["undo", "undo"]
+        ran = [
+            one.ref.name for one in shop.stage.targets.world.journal if one.action == "run" and one.environment == "production"
+        ]
+        assert ran == ["upgrade", "upgrade", "undo"]
 
     tell(story)

@@ -13,12 +13,17 @@ from trimtab.engine.queries.applications import ApplicationQueries
 from trimtab.testing.factories import app, environment, manifest
 from trimtab.testing.faults import Fault
 from trimtab.testing.stage import Stage, on_stage
+from trimtab.testing.targets import WHEN
 
 KEY = Key("host", "shop")
 
 
-def hook(name: str, phase: str, delete: str = "", *, wave: int | None = None, **spec: Any) -> Manifest:
-    notes = {"trimtab.dev/hook": phase, **({"trimtab.dev/hook-delete": delete} if delete else {})}
+def hook(name: str, phase: str, delete: str = "", *, wave: int | None = None, when: str = "", **spec: Any) -> Manifest:
+    notes = {
+        "trimtab.dev/hook": phase,
+        **({"trimtab.dev/hook-delete": delete} if delete else {}),
+        **({WHEN: when} if when else {}),
+    }
     return manifest("Task", name, annotations=notes, wave=wave, **spec)
 
 
@@ -162,6 +167,112 @@ def test_going_back_runs_the_hooks_again_and_a_commit_that_changes_nothing_does_
         for version, times in ((1, 1), (2, 2), (1, 3), (1, 3)):
             await commit(stage, migrate, web(version))
             assert acts(stage).count(("run", "migrate")) == times
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+WAYS = (
+    hook("install", "pre", when="first"),
+    hook("upgrade", "pre", when="later"),
+    hook("undo", "pre", when="back"),
+    hook("check", "post", when="first,later,back"),
+)
+
+
+def ways(stage: Stage) -> list[str]:
+    return [name for action, name in acts(stage) if action == "run"]
+
+
+def test_hooks_for_going_back_run_then_in_place_of_those_of_an_upgrade() -> None:
+    """What was healthy comes back, after another release or after one that failed; the way forward again is an upgrade."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        found = []
+        for version in (1, 2, 1, 2, 3):
+            before = len(ways(stage))
+            await commit(stage, *WAYS, web(version))
+            found.append(ways(stage)[before:])
+        assert found == [
+            ["install", "check"],
+            ["upgrade", "check"],
+            ["undo", "check"],
+            ["upgrade", "check"],
+            ["upgrade", "check"],
+        ]
+        await commit(stage, *WAYS, web(4, fails="exit status 1"))
+        await commit(stage, *WAYS, web(3))
+        assert ways(stage)[-3:] == ["upgrade", "undo", "check"]
+        assert stage.phase(engine, "shop") == "healthy"
+        started = [event.message for event in stage.events if event.kind == "deployment.started"]
+        assert ["goes back" in message for message in started] == [False, False, True, False, False, False, True]
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_after_a_lost_record_going_back_is_an_upgrade() -> None:
+    """Nobody knows any more what was healthy before the content that is found."""
+
+    async def story(stage: Stage) -> None:
+        _, task = stage.start()
+        await commit(stage, *WAYS, web(1))
+        await commit(stage, *WAYS, web(2))
+        await stage.stop(task)
+        stage.store.__init__(hook=stage.faults.point)  # type: ignore[misc]
+        _, task = stage.start("b")
+        await asyncio.sleep(15)
+        before = len(ways(stage))
+        await commit(stage, *WAYS, web(1))
+        assert ways(stage)[before:] == ["upgrade", "check"]
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_a_crash_while_it_goes_back_runs_no_hook_twice_and_none_of_an_upgrade() -> None:
+    """Before and after each write to the store and to the target, in turn: it is known from the state which Deployment it is."""
+    points = [("store.write:after", skip) for skip in range(10)] + [
+        (f"target.apply:{when}", skip) for when in ("before", "after") for skip in range(3)
+    ]
+    for point, skip in points:
+
+        async def story(stage: Stage, point: str = point, skip: int = skip) -> None:
+            _, first = stage.start("a")
+            await commit(stage, *WAYS, web(1))
+            await commit(stage, *WAYS, web(2))
+            before = len(ways(stage))
+            stage.faults.plan(point, Fault.CRASH if point.endswith("after") else Fault.FAILED, skip=skip)
+            stage.commit(environment(), app("shop"), shop=[*WAYS, web(1)])
+            await asyncio.sleep(5)
+            await stage.stop(first)
+            engine, second = stage.start("b")
+            await asyncio.sleep(60)
+            assert ways(stage)[before:] == ["undo", "check"], (point, skip)
+            assert stage.phase(engine, "shop") == "healthy"
+            await stage.stop(second)
+
+        on_stage(story, ready_seconds=(0.5, 1))
+
+
+def test_the_plan_and_the_explanation_of_what_would_go_back_say_so() -> None:
+    """While it waits to begin."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        await commit(stage, *WAYS, web(1))
+        await commit(stage, *WAYS, web(2))
+        await Commands(engine).suspend("shop", "", "a look first", None, "ada")
+        await commit(stage, *WAYS, web(1))
+        shown = await ApplicationQueries(engine).plan("shop")
+        assert [(step.action, step.hook, step.object.name) for step in shown.steps] == [
+            ("run", "pre", "undo"),
+            ("update", "", "web"),
+            ("run", "post", "check"),
+        ]
+        (said,) = await ApplicationQueries(engine).explain("shop")
+        assert [one.reason for one in said.reasons if one.state == "goes back"] == ["its content was healthy here before"]
         await stage.stop(task)
 
     on_stage(story)

@@ -208,6 +208,34 @@ async def test_helm_tells_the_first_deployment_from_later_ones_and_orders_by_wei
         assert stand.uid("jobs", "again") == ""
 
 
+async def test_going_back_runs_helms_rollback_hooks_in_place_of_those_of_an_upgrade(stand: Stand) -> None:
+    """Those of the content that is gone back to, by weight; Argo CD's run as at every Deployment, and the way forward is an upgrade."""
+
+    def jobs(version: str) -> list[dict[str, Any]]:
+        return [
+            job("up", **{HELM: "pre-upgrade"}),
+            job("checked", **{HELM: "post-upgrade"}),
+            job(f"down-to-{version}", **{HELM: "pre-rollback", WEIGHT: "5"}),
+            job("dump", **{HELM: "pre-rollback", WEIGHT: "-5", HELM_DELETE: "hook-succeeded"}),
+            job("tell", **{HELM: "post-rollback"}),
+            job("argo", **{ARGO: "PreSync"}),
+            config_map("settings", version=version),
+        ]
+
+    found = []
+    async with stand.serving() as server:
+        for number, version in enumerate(("1", "2", "1", "2"), 1):
+            stand.faults.requests.clear()
+            stand.commit(*jobs(version))
+            await healthy(server, ["web"], number)
+            found.append([act for act in stand.acts() if act[0] == "+"])
+        assert stand.uid("jobs", "dump") == ""
+    up = ["+job/argo", "+job/up", "+configmap/settings", "+job/checked"]
+    assert [sorted(found[0]), found[3][2:]] == [["+configmap/settings", "+job/argo"], up[2:]]
+    assert [sorted(found[index]) for index in (1, 3)] == [sorted(up)] * 2
+    assert found[2] == ["+job/dump", "+job/argo", "+job/down-to-1", "+configmap/settings", "+job/tell"]
+
+
 async def ended(stand: Stand) -> None:
     """Until nothing is left on the record."""
     assert stand.server is not None

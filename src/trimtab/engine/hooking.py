@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trimtab.core.decide.hooks import Hooked, Occasion, Seen, by_place, is_mine
+from trimtab.core.decide.hooks import Hooked, Occasion, Seen, by_place, is_mine, phases_at
 from trimtab.core.decide.mask import mask
 from trimtab.core.decide.plan import Situation
 from trimtab.core.lifecycle.state import Reconciliation
@@ -33,7 +33,7 @@ def phases(hook: Hook, state: Reconciliation, occasion: Occasion) -> tuple[HookP
     """Those of this Deployment; none once it is settled."""
     if ends(state) and not state.settled:
         return hook.ending
-    return () if state.settled or occasion == "found" else hook.phases(first=occasion == "first")
+    return () if state.settled else phases_at(occasion, hook)
 
 
 def ends(state: Reconciliation) -> bool:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.core.decide import limits
-from trimtab.core.decide.hooks import Hooked, Occasion
+from trimtab.core.decide.hooks import Hooked
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
+from trimtab.core.lifecycle.occasion import occasion
 from trimtab.core.lifecycle.state import Looked, Reconciliation, Stumbled, Took
 from trimtab.core.model.config import Ignore, Project
 from trimtab.core.model.deployment import Phase
@@ -145,10 +146,13 @@ class Hands:
         target = self.target(key.environment, self._world.mandate(key))
         state = self._world.states.get(key, Reconciliation())
         if state.current is None or state.current.digest != content.digest:
-            later = state.deployed or state.settled
             undeclared = self._world.application(key) is None
-            occasion: Occasion = "later" if later else ""
-            state = Reconciliation(approved=state.approved, deployed=later, occasion=occasion, undeclared=undeclared)
+            state = Reconciliation(
+                approved=state.approved,
+                deployed=state.deployed or state.settled,
+                occasion=occasion(state, content.digest),
+                undeclared=undeclared,
+            )
         content = self._ending(key, content, target, state)
         refs = self._refs(key, content)
         leave = await self._leaving.of(key, content, self._ignore(key))
@@ -236,7 +240,7 @@ class Hands:
         sequence = state.current.sequence if state.current is not None else world.sequence
         hooks, desired = parted(content.manifests, target)
         owns = any(one.owner is not None and one.owner.installation == world.installation for one in observed.values())
-        occasion = state.occasion or ("later" if owns or inventory.of(key.application) else "first")
+        which = state.occasion or ("later" if owns or inventory.of(key.application) else "first")
         guard, cleared = world.guard(key, state)
         return Situation(
             key=key,
@@ -261,10 +265,10 @@ class Hands:
             granted=state.granted,
             removed=state.removed,
             owned=state.owned,
-            hooks=tuple(Hooked(manifest, hook, phases(hook, state, occasion)) for manifest, hook in hooks),
+            hooks=tuple(Hooked(manifest, hook, phases(hook, state, which)) for manifest, hook in hooks),
             runs=state.runs,
             failed=state.current is not None and state.current.phase == Phase.FAILED,
-            occasion=occasion,
+            occasion=which,
             ending=state.undeclared,
             withheld=withheld(key, world, state),
         )

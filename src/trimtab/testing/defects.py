@@ -28,6 +28,7 @@ from trimtab.core.lifecycle import change, draft, reconcile
 from trimtab.core.lifecycle import hooks as lifecycle_hooks
 from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.lifecycle.gates import gates
+from trimtab.core.lifecycle.occasion import occasion
 from trimtab.core.lifecycle.rollout import Turn
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
 from trimtab.core.model.change import Approval, Requirement
@@ -383,6 +384,17 @@ def ending_hooks_not_waited_for() -> AbstractContextManager[Any]:
 @defect("The hooks of an ending are forgotten with the content that had them.")
 def ending_hooks_forgotten() -> AbstractContextManager[Any]:
     return patch.object(looking, "at_its_end", lambda *arguments: ())
+
+
+@defect("Going back to what was healthy before is taken for one more upgrade.")
+def going_back_not_noticed() -> AbstractContextManager[Any]:
+    right = occasion
+
+    def wrong(*arguments: Any) -> Any:
+        found = right(*arguments)
+        return "later" if found == "back" else found
+
+    return patch.object(reconcile, "occasion", wrong)
 
 
 @defect("The hooks after a release run as soon as it is applied, well or not.")

@@ -294,12 +294,25 @@ def hooks_keep_their_phase(witness: Witness, acting: Acting) -> Iterator[str]:
     for identity, one in wanted.items():
         thing = acting.there.get(identity)
         run = acting.life.hooks[acting.key].get(("pre", identity))
-        if "pre" in one.phases and run is None:
+        if "pre" in one.phases_at(state.occasion) and run is None:
             yield f"the pre hook {one.name} has not been run"
-        elif "pre" in one.phases and run is not None and thing is not None and thing.uid == run.uid and not _well(thing):
+        elif run is not None and thing is not None and thing.uid == run.uid and not _well(thing):
             yield f"the pre hook {one.name} has not succeeded"
         if mutation.hook == "post" and not one.hook and not _well(thing):
             yield f"{one.name} is not there and well"
+
+
+@law(ACTS)
+def hooks_know_the_way(witness: Witness, acting: Acting) -> Iterator[str]:
+    """A hook for going back runs where content that was healthy before others comes back, and a hook for an upgrade where none does."""
+    mutation, state = acting.mutation, acting.state
+    if mutation.action != "run" or acting.process != acting.holder or state is None or mutation.hook in ENDING:
+        return
+    one = (_content_of(acting) or {}).get(mutation.ref.identity)
+    back = acting.life.back.get(acting.key, False)
+    named = set(one.when.split(",")) if one is not None and one.when else {"first", "later", "back"}
+    if not (named & {"back"} if back else named - {"back"}):
+        yield f"it is for {', '.join(sorted(named))}, and the deployment {'goes' if back else 'does not go'} back"
 
 
 @law(ACTS)
@@ -406,6 +419,17 @@ def ends_are_complete(witness: Witness, writing: Writing) -> Iterator[str]:
                 ran = (phase, identity) in life.hooks[key]
                 if not ran and not _wanted_by_others(life, key, before.current.sequence, identity):
                     yield f"the {phase} hook {one.name} of {key} has not been run"
+
+
+@law(WRITES)
+def going_back_is_known(witness: Witness, writing: Writing) -> Iterator[str]:
+    """A deployment is one that goes back where content that was healthy before others comes back, and nowhere else."""
+    for key, after in writing.after.items():
+        before = writing.before[key]
+        if after is None or after.current is None or not started(before, after):
+            continue
+        if writing.life.goes_back(key, after.current.digest, before) != (after.occasion == "back"):
+            yield f"{key} started at {after.current.revision[:7]} as {after.occasion or 'the first'} after {writing.life.line[key]}"
 
 
 def _followed(writing: Writing, expression: str) -> str:
@@ -516,7 +540,7 @@ def hooks_have_run(simulation: Simulation) -> Iterator[str]:
                 continue
             runs = simulation.witness.life.hooks[key]
             for identity, one in (wanted or {}).items():
-                for phase in sorted(one.phases - {"failed"} - ENDING):
+                for phase in sorted(one.phases_at(state.occasion) - {"failed"} - ENDING):
                     if (phase, identity) not in runs:
                         yield f"{key}: the {phase} hook {one.name} was not run"
 

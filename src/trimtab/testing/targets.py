@@ -5,7 +5,7 @@ port's answers and a count of the calls; every mutation is in the world's journa
 
 A manifest's spec may ask for trouble: ``{"never": "ready"}`` makes an object that never gets healthy, ``{"fails": "why"}`` one
 that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`. ``fixed`` can only be set when
-an object is made.
+an object is made. The annotation `WHEN` makes a hook that tells one Deployment from another.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+import msgspec
+
 from trimtab.core.model.config import Environment
 from trimtab.core.model.errors import Problem, TransientError
 from trimtab.core.model.health import HEALTHY, Health, HealthStatus
-from trimtab.core.model.hook import Hook, annotated
+from trimtab.core.model.hook import Hook, annotated, words
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.core.model.manifest import REPLACE_ANNOTATION, Body, Manifest
@@ -34,6 +36,8 @@ from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 from .objects import Objects, Thing, World, spec_of
 
 LOG_LINES_MAX = 1_000
+WHEN = "testing.trimtab.dev/when"
+"""The annotation that says at which Deployments a hook runs; without it, at each."""
 LOG_POLL_SECONDS = 0.1
 
 Validate = Callable[[Manifest], Problem | None]
@@ -171,7 +175,12 @@ class FakeTarget:
         return manifest.wave
 
     def hook(self, manifest: Manifest) -> Hook | None:
-        return annotated(manifest)
+        """As Trimtab's annotations say; one of the fakes' own names the Deployments that it is for: `first`, `later`, `back`."""
+        found, when = annotated(manifest), manifest.annotations.get(WHEN)
+        if found is None or when is None:
+            return found
+        never = [name for name in ("first", "later", "back") if name not in words(when)]
+        return msgspec.structs.replace(found, **dict.fromkeys(never, ()))
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         trouble = observed.status.get("trouble", "")

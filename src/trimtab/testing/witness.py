@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from trimtab.core.lifecycle.occasion import PROVEN_MAX
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.event import Event
@@ -65,6 +66,15 @@ class Life:
     hooks: dict[Key, dict[tuple[str, Identity], HookSeen]] = field(default_factory=lambda: defaultdict(dict))
     well: dict[Key, dict[Identity, Wanted]] = field(default_factory=lambda: defaultdict(dict))
     """What each Key wanted when it was last healthy and declared."""
+    line: dict[Key, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """The contents that were healthy, oldest first, cut at one that is so again."""
+    back: dict[Key, bool] = field(default_factory=dict)
+    """Whether the Deployment that is current goes back."""
+
+    def goes_back(self, key: Key, digest: str, before: Reconciliation | None) -> bool:
+        """Whether a Deployment that takes the place of ``before`` brings back what was healthy before others."""
+        line = self.line[key]
+        return digest in (line[:-1] if before is not None and before.settled else line)
 
     def views(self, first: int) -> Iterator[View]:
         """Git as it was seen at the sequence ``first`` and at each move since."""
@@ -212,6 +222,7 @@ class Witness:
             if state is None:
                 life.states.pop(key, None)
                 life.well.pop(key, None)
+                life.line.pop(key, None)
             else:
                 life.states[key] = state
                 self._remember_well(key, state)
@@ -233,6 +244,7 @@ class Witness:
         current = after.current if after is not None else None
         if current is None:
             return
+        self._follow_line(key, before, after, current)
         if started(before, after):
             if before is None or before.current is None or before.settled:
                 owned = {
@@ -245,6 +257,15 @@ class Witness:
             self.life.hooks[key].clear()
         elif after is not None and after.settled:
             self.life.changed[key].clear()
+
+    def _follow_line(self, key: Key, before: Reconciliation | None, after: Reconciliation | None, current: Deployment) -> None:
+        if started(before, after):
+            self.life.back[key] = self.life.goes_back(key, current.digest, before)
+        if after is not None and after.settled:
+            line = self.life.line[key]
+            at = line.index(current.digest) if current.digest in line else len(line)
+            line[at:] = [current.digest]
+            del line[: -PROVEN_MAX - 1]
 
     def _held(self, key: Key, writing: Writing, hash_: str) -> None:
         state = writing.after.get(key)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -27,6 +28,7 @@ from trimtab.core.model.manifest import (
 from trimtab.core.model.names import Identity
 
 from .factories import manifest
+from .targets import WHEN
 
 ENVIRONMENTS = ("dev", "staging", "production", "edge")
 APPLICATIONS = ("api", "auth", "cart", "db", "mail", "search", "shop", "web")
@@ -40,12 +42,14 @@ RELEASE = "release"
 
 
 ENDING = frozenset({"pre-removal", "post-removal"})
+WHENS = ("", "", "back", "first,later", "later,back")
+"""The Deployments that hooks are for."""
 
 
 @dataclass(frozen=True)
 class Wanted:
     """One object as Git wants it. ``trouble`` is "" or what makes it never get healthy. ``hook`` are the phases in which it is run, if
-    it is one, and ``delete`` when its object goes. ``fixed`` can only be set when the object is made, and made anew it may be only when
+    it is one, ``delete`` when its object goes, and ``when`` the Deployments that it is for, if not all. ``fixed`` can only be set when the object is made, and made anew it may be only when
     it says so (``replaces``).
     """
 
@@ -58,12 +62,17 @@ class Wanted:
     trouble: Literal["", "never", "fails", "refuses", "invalid"] = ""
     hook: str = ""
     delete: str = ""
+    when: str = ""
     fixed: int = 0
     replaces: bool = False
 
     @property
     def phases(self) -> frozenset[str]:
         return frozenset(self.hook.split(",")) if self.hook else frozenset()
+
+    def phases_at(self, occasion: str) -> frozenset[str]:
+        """Those of such a Deployment, and those of the end."""
+        return self.phases if not self.when or occasion in self.when.split(",") else self.phases & ENDING
 
     @property
     def ends(self) -> bool:
@@ -82,6 +91,7 @@ class Wanted:
 @lru_cache(maxsize=4096)
 def _manifest(wanted: Wanted) -> Manifest:
     hooks = {HOOK_ANNOTATION: wanted.hook, HOOK_DELETE_ANNOTATION: wanted.delete} if wanted.hook else {}
+    hooks |= {WHEN: wanted.when} if wanted.when else {}
     hooks |= {REPLACE_ANNOTATION: "true"} if wanted.replaces else {}
     notes = {**hooks, **({ADOPT_ANNOTATION: "true"} if wanted.adopt else {}), **(_KEEP if wanted.keep else {})}
     spec: dict[str, Any] = {"version": wanted.version, **({"fixed": wanted.fixed} if wanted.fixed else {})}
@@ -317,7 +327,8 @@ def a_hook(name: str, chance: random.Random) -> Wanted:
     of_an_end = ("pre-removal", "post-removal", "pre,pre-removal", "pre-removal,post-removal")
     phase = chance.choice(("pre", "pre", "main", "post", "post", "failed", "pre,post", *of_an_end))
     delete = chance.choice(("", "", "before", "succeeded", "failed", "succeeded,failed", "before,succeeded"))
-    return Wanted(chance.choice(KINDS), name, wave=chance.choice((0, 0, 1, -1)), hook=phase, delete=delete)
+    when = WHENS[crc32(name.encode()) % len(WHENS)]
+    return Wanted(chance.choice(KINDS), name, wave=chance.choice((0, 0, 1, -1)), hook=phase, delete=delete, when=when)
 
 
 def first_objects(name: str, chance: random.Random) -> dict[str, Wanted]:

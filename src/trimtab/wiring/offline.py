@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.decide.configuration import ENDINGS, configured, parse, zero_configuration
-from trimtab.core.decide.hooks import Hooked, main_of
+from trimtab.core.decide.hooks import Hooked, main_of, phases_at
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import mandate, sourced_elsewhere
 from trimtab.core.decide.mask import mask, masked_plan
@@ -213,7 +213,8 @@ async def _plan_of(
         return []
     hooks, desired = parted(one.manifests, target)
     entries = Inventory(_entries(owned, one.key.environment))
-    # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have.
+    # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have. Nor is it
+    # known what was healthy before, so that going back looks like any later Deployment.
     first = not entries.of(one.key.application)
     situation = Situation(
         key=one.key,
@@ -230,7 +231,7 @@ async def _plan_of(
         left=preview.left,
         fixed=preview.fixed,
         adopt=application.spec.adopt if application else False,
-        hooks=[Hooked(manifest, hook, hook.phases(first=first)) for manifest, hook in hooks],
+        hooks=[Hooked(manifest, hook, phases_at("first" if first else "later", hook)) for manifest, hook in hooks],
     )
     made = plan(situation)
     if not first and not main_of(made).steps and not made.holds:

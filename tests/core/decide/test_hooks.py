@@ -41,7 +41,7 @@ BEGUN = HookRun(PRE, JOB.ref, "m1")
 
 def hooked(wanted: Manifest = JOB, *phases: HookPhase, wave: int = 0) -> Hooked:
     chosen = phases or (PRE,)
-    return Hooked(wanted, Hook(chosen, chosen, wave), chosen)
+    return Hooked(wanted, Hook(chosen, chosen, chosen, wave), chosen)
 
 
 def situation(*hooks: Hooked, desired: Any = (), there: tuple[Observed, ...] = (), owned: Any = (), **options: Any) -> Situation:
@@ -210,11 +210,11 @@ def test_our_own_annotations_are_read_everywhere() -> None:
     """Several phases in their order; nothing about deletion means: until the next run."""
     notes = {"trimtab.dev/hook": "post, pre", "trimtab.dev/hook-delete": "succeeded,failed", "trimtab.dev/wave": "3"}
     found = annotated(manifest("Task", "a", annotations=notes))
-    assert found == Hook((PRE, POST), (PRE, POST), 3, delete=frozenset({Deletion.SUCCEEDED, Deletion.FAILED}))
+    assert found == Hook((PRE, POST), (PRE, POST), (PRE, POST), 3, delete=frozenset({Deletion.SUCCEEDED, Deletion.FAILED}))
     assert annotated(manifest("Task", "a", annotations={"trimtab.dev/hook": "skip"})) == Hook()
     assert annotated(manifest("Task", "a")) is None
     ends = annotated(manifest("Task", "a", annotations={"trimtab.dev/hook": "post-removal,pre,pre-removal"}))
-    assert ends == Hook((PRE,), (PRE,), ending=(BEFORE_END, AFTER_END))
+    assert ends == Hook((PRE,), (PRE,), (PRE,), ending=(BEFORE_END, AFTER_END))
 
 
 BACKUP = Hooked(manifest("Task", "backup"), Hook(ending=(BEFORE_END,)), (BEFORE_END,))

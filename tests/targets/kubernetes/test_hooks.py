@@ -34,23 +34,24 @@ def read(kind: str = "Job", **notes: str) -> Hook | None:
 )
 def test_hooks_of_argo_cd(said: str, phases: tuple[HookPhase, ...]) -> None:
     """The same for every Deployment; what is skipped is never applied."""
-    assert read(**{ARGO: said}) == Hook(phases, phases, turn=1)
+    assert read(**{ARGO: said}) == Hook(phases, phases, phases, turn=1)
 
 
 @pytest.mark.parametrize(
-    ("said", "first", "later"),
+    ("said", "first", "later", "back"),
     [
-        ("pre-install", (PRE,), ()),
-        ("post-upgrade", (), (POST,)),
-        ("pre-install,pre-upgrade", (PRE,), (PRE,)),
-        ("post-install, pre-upgrade", (POST,), (PRE,)),
-        ("test", (), ()),
-        ("pre-rollback,post-rollback", (), ()),
+        ("pre-install", (PRE,), (), ()),
+        ("post-upgrade", (), (POST,), ()),
+        ("pre-install,pre-upgrade", (PRE,), (PRE,), ()),
+        ("post-install, pre-upgrade", (POST,), (PRE,), ()),
+        ("test", (), (), ()),
+        ("pre-rollback,post-rollback", (), (), (PRE, POST)),
+        ("post-upgrade,post-rollback", (), (POST,), (POST,)),
     ],
 )
-def test_hooks_of_helm(said: str, first: Any, later: Any) -> None:
-    """Installing is the first Deployment, upgrading every other."""
-    assert read(**{HELM: said}) == Hook(first, later, turn=1)
+def test_hooks_of_helm(said: str, first: Any, later: Any, back: Any) -> None:
+    """Installing is the first Deployment, rolling back one that goes back, and upgrading every other."""
+    assert read(**{HELM: said}) == Hook(first, later, back, turn=1)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_hooks_of_helm(said: str, first: Any, later: Any) -> None:
 )
 def test_hooks_of_the_end_of_an_application(name: str, said: str, phases: Any, ending: Any) -> None:
     """In none of the three spellings do they run at a Deployment."""
-    assert read(**{name: said}) == Hook(phases, phases, turn=1, ending=ending)
+    assert read(**{name: said}) == Hook(phases, phases, phases, turn=1, ending=ending)
 
 
 def test_a_definition_that_helm_2_installed_by_a_hook_is_an_object_like_any_other() -> None:
@@ -107,8 +108,8 @@ def test_weights_and_waves_order_and_what_a_job_uses_comes_before_it() -> None:
 
 def test_of_several_spellings_ours_comes_first_then_argo_cds() -> None:
     """As with Argo CD, which leaves Helm's alone where it finds its own."""
-    assert read(**{"trimtab.dev/hook": "post", ARGO: "PreSync", HELM: "test"}) == Hook((POST,), (POST,), turn=1)
-    assert read(**{ARGO: "PreSync", HELM: "post-install"}) == Hook((PRE,), (PRE,), turn=1)
+    assert read(**{"trimtab.dev/hook": "post", ARGO: "PreSync", HELM: "test"}) == Hook((POST,), (POST,), (POST,), turn=1)
+    assert read(**{ARGO: "PreSync", HELM: "post-install"}) == Hook((PRE,), (PRE,), (PRE,), turn=1)
 
 
 @pytest.mark.parametrize(

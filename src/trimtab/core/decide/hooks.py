@@ -28,12 +28,25 @@ MARK_CHARACTERS = 16
 OVER = "over"
 """`Step.hook` of the removal of what a hook has left."""
 
-Occasion = Literal["", "first", "later", "found"]
-"""Which Deployment this is for hooks: the Application's first, a later one, or one that a lost record has only found as it stood, so that
-its hooks have been run. "": nobody has looked yet.
+Occasion = Literal["", "first", "later", "back", "found"]
+"""Which Deployment this is for hooks: the Application's first, a later one, one that goes back to what was healthy before, or one that a
+lost record has only found as it stood, so that its hooks have been run. "": nobody has looked yet.
 """
 
 Place = tuple[HookPhase, Identity]
+
+
+def phases_at(occasion: Occasion, hook: Hook) -> tuple[HookPhase, ...]:
+    """Those that a hook runs in at such a Deployment."""
+    match occasion:
+        case "first":
+            return hook.first
+        case "back":
+            return hook.back
+        case "found":
+            return ()
+        case "later" | "":
+            return hook.later
 
 
 class Hooked(msgspec.Struct, frozen=True):

@@ -46,6 +46,7 @@ from trimtab.core.model.plan import Action, Applied, Failed, Hold, Plan, Step
 
 from . import hooks
 from .draft import BACKOFF_SECONDS_MAX, Draft
+from .occasion import occasion, proven
 from .state import (
     Approved,
     Decision,
@@ -199,7 +200,8 @@ def _start(draft: Draft, pending: Deployment, progress_seconds: float) -> None:
         runs=(),
         tries=0,
         deployed=draft.state.deployed or settled,
-        occasion="later" if draft.state.deployed or settled else "",
+        occasion=occasion(draft.state, pending.digest),
+        proven=proven(draft.state),
         progress_seconds=progress_seconds,
     )
     if before is None or settled:
@@ -271,7 +273,9 @@ def _take(draft: Draft, stage: tuple[Step, ...], plan: Plan) -> Decision:
     if state.settled:
         _tell_drift(draft, stage)
     elif not state.announced:
-        draft.tell("deployment.started", f"{len(stage)} steps in the first stage", hash=plan.hash, steps=_listed(stage))
+        back = "; it goes back to what was healthy before" if state.occasion == "back" else ""
+        message = f"{len(stage)} steps in the first stage{back}"
+        draft.tell("deployment.started", message, hash=plan.hash, steps=_listed(stage))
         draft.change(announced=True)
     if not state.settled and draft.current.phase == Phase.HELD:
         draft.mark(Phase.APPLYING, "")

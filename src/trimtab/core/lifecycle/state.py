@@ -35,8 +35,8 @@ class Reconciliation(msgspec.Struct, frozen=True):
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
     whose removal such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
     those whose removal has begun since without an approval. ``runs`` is what became of the hooks of ``current``, ``tries`` how often
-    somebody asked for another try of them; ``deployed``: some Deployment has been healthy. ``progress_seconds`` is what ``deadline`` is
-    made from.
+    somebody asked for another try of them; ``deployed``: some Deployment has been healthy. ``proven`` is the content of those before ``current``
+    that were healthy, shortened, the newest last (`occasion.py`). ``progress_seconds`` is what ``deadline`` is made from.
     """
 
     current: Deployment | None = None
@@ -64,6 +64,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
     tries: int = 0
     occasion: Occasion = ""
     deployed: bool = False
+    proven: tuple[str, ...] = ()
     progress_seconds: float = 600
 
 

@@ -45,20 +45,23 @@ DELETION_WORDS = frozenset(deletion.value for deletion in Deletion)
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """``first`` are its phases when the Application is deployed for the first time, ``later`` those of every other Deployment, ``ending``
-    those of its end; where a phase is not named it does not run, so an object without any is never applied. Of one wave, a lower ``turn``
-    is done first.
+    """``first`` are its phases when the Application is deployed for the first time, ``back`` when it goes back to what was healthy before,
+    ``later`` those of every other Deployment, ``ending`` those of its end; where a phase is not named it does not run, so an object
+    without any is never applied. Of one wave, a lower ``turn`` is done first.
     """
 
     first: tuple[HookPhase, ...] = ()
     later: tuple[HookPhase, ...] = ()
+    back: tuple[HookPhase, ...] = ()
     wave: int = 0
     turn: int = 0
     delete: frozenset[Deletion] = frozenset({Deletion.BEFORE})
     ending: tuple[HookPhase, ...] = ()
 
-    def phases(self, *, first: bool) -> tuple[HookPhase, ...]:
-        return self.first if first else self.later
+    @property
+    def deploys(self) -> bool:
+        """True for one that some Deployment runs."""
+        return bool(self.first or self.later or self.back)
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -122,7 +125,7 @@ def annotated(manifest: Manifest) -> Hook | None:
     phases, ending = tuple(one for one in named if one not in ENDING), tuple(one for one in named if one in ENDING)
     chosen = words(manifest.annotations.get(HOOK_DELETE_ANNOTATION, ""))
     delete = deletions(Deletion(word) for word in chosen if word in DELETION_WORDS)
-    return Hook(phases, phases, manifest.wave, delete=delete, ending=ending)
+    return Hook(phases, phases, phases, manifest.wave, delete=delete, ending=ending)
 
 
 def deletions(chosen: Iterable[Deletion]) -> frozenset[Deletion]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trimtab.core.lifecycle.occasion import occasion
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.health import Health, HealthStatus
@@ -78,10 +79,22 @@ def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[
         reasons.append(
             Reason(what, "pending", state.pending.message or "it starts in a moment", "it starts by itself when that is over")
         )
+    reasons += _explain_way(state)
     if state.suspension is not None:
         until = f"at {state.suspension.until.isoformat()}" if state.suspension.until else "when somebody resumes it"
         reasons.append(Reason(str(key), "suspended", f"{state.suspension.who}: {state.suspension.reason}", until))
     return reasons
+
+
+def _explain_way(state: Reconciliation) -> list[Reason]:
+    """A Deployment that goes back, as long as it is not healthy, or waits to begin."""
+    comes = state.current if state.occasion == "back" and not state.settled else None
+    if state.pending is not None and state.pending.digest and occasion(state, state.pending.digest) == "back":
+        comes = state.pending
+    if comes is None:
+        return []
+    moves = "hooks for going back run with it, and those of an upgrade do not"
+    return [Reason(f"revision {comes.revision[:12]}", "goes back", "its content was healthy here before", moves)]
 
 
 def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Reason]:

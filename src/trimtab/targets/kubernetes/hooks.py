@@ -1,13 +1,15 @@
 """Which annotations make a hook of an object of a cluster: Trimtab's own, Argo CD's, Helm's; the first of them that is there. Pure.
 
 https://argo-cd.readthedocs.io/en/stable/user-guide/sync-waves/ and https://helm.sh/docs/topics/charts_hooks/. Argo CD does not
-tell a first Deployment from later ones, Helm does.
+tell one Deployment from another; Helm tells the first, later ones, and those that go back.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from trimtab.core.model.errors import Problem
 from trimtab.core.model.hook import Deletion, Hook, HookPhase, annotated, deletions, words
@@ -34,8 +36,10 @@ _ARGO_DELETIONS = {
 }
 _HELM_FIRST = {"pre-install": HookPhase.PRE, "post-install": HookPhase.POST}
 _HELM_LATER = {"pre-upgrade": HookPhase.PRE, "post-upgrade": HookPhase.POST}
+_HELM_BACK = {"pre-rollback": HookPhase.PRE, "post-rollback": HookPhase.POST}
 _HELM_ENDING = {"pre-delete": HookPhase.PRE_REMOVAL, "post-delete": HookPhase.POST_REMOVAL}
-_HELM_NOT_RUN = frozenset({"pre-rollback", "post-rollback", "test", "test-success", "test-failure"})
+_HELM_PHASES = (_HELM_FIRST, _HELM_LATER, _HELM_BACK, _HELM_ENDING)
+_HELM_NOT_RUN = frozenset({"test", "test-success", "test-failure"})
 _CRD_INSTALL = "crd-install"
 _HELM_DELETIONS = {
     "before-hook-creation": Deletion.BEFORE,
@@ -58,16 +62,16 @@ def hook(manifest: Manifest) -> Hook | None:
     if HOOK_ANNOTATION in notes:
         own = annotated(manifest)
         assert own is not None, "its annotation is there"
-        return Hook(own.first, own.later, wave(manifest), turn, own.delete, own.ending)
+        return msgspec.structs.replace(own, wave=wave(manifest), turn=turn)
     if ARGO in notes:
         said = [] if _ARGO_NOT_RUN in (named := words(notes[ARGO])) else named
         phases, ending = _in_order(_ARGO_PHASES, said), _in_order(_ARGO_ENDING, said)
         delete = _deletions(notes.get(ARGO_DELETE, ""), _ARGO_DELETIONS)
-        return Hook(phases, phases, wave(manifest), turn, delete, ending)
+        return Hook(phases, phases, phases, wave(manifest), turn, delete, ending)
     if HELM in notes and _CRD_INSTALL not in (said := words(notes[HELM])):
-        first, later, ending = (_in_order(table, said) for table in (_HELM_FIRST, _HELM_LATER, _HELM_ENDING))
+        first, later, back, ending = (_in_order(table, said) for table in _HELM_PHASES)
         delete = _deletions(notes.get(HELM_DELETE, ""), _HELM_DELETIONS)
-        return Hook(first, later, _weight(manifest), turn, delete, ending)
+        return Hook(first, later, back, _weight(manifest), turn, delete, ending)
     return None
 
 
@@ -77,7 +81,7 @@ def problems(manifest: Manifest) -> list[Problem]:
     known = (
         (ARGO, {*_ARGO_PHASES, *_ARGO_ENDING, _ARGO_NOT_RUN}),
         (ARGO_DELETE, _ARGO_DELETIONS),
-        (HELM, {*_HELM_FIRST, *_HELM_LATER, *_HELM_ENDING, *_HELM_NOT_RUN, _CRD_INSTALL}),
+        (HELM, {*(word for table in _HELM_PHASES for word in table), *_HELM_NOT_RUN, _CRD_INSTALL}),
         (HELM_DELETE, _HELM_DELETIONS),
     )
     found = [

@@ -180,7 +180,7 @@ class KubernetesTarget:
 
     async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
         found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
-        runs = [one for one in manifests if (hook := hooks.hook(one)) is not None and (hook.first or hook.later)]
+        runs = [one for one in manifests if (hook := hooks.hook(one)) is not None and hook.deploys]
         answers = await asyncio.gather(*(self._foresight.could_run(manifest, manifests) for manifest in runs))
         return [*found, *(wrong for answer in answers for wrong in answer)]
 
