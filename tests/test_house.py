@@ -141,7 +141,7 @@ def test_the_import_contract_names_every_folder_that_the_architecture_names() ->
 
 
 def test_the_lock_holds_hashes_only() -> None:
-    for name in ("run.txt", "image.txt", "dev.txt"):
+    for name in ("run.txt", "build.txt", "image.txt", "dev.txt"):
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
         assert "--hash=sha256:" in text
         assert re.findall(r"^(?!\s+--hash=sha256:[0-9a-f]{64}|[a-z0-9._-]+==).+$", text, flags=re.MULTILINE) == []

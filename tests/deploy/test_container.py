@@ -14,13 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import pytest
+import yaml
+
+from trimtab.cli.serve import serve
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "deploy" / "Containerfile"
@@ -47,11 +52,24 @@ def stages() -> list[list[Instruction]]:
     return found
 
 
-BUILD, IMAGE = stages()
+SYSTEM, BUILD, IMAGE = stages()
 
 
 def texts(stage: list[Instruction], name: str) -> list[str]:
     return [one.text for one in stage if one.name == name]
+
+
+def variables() -> dict[str, str]:
+    (text,) = texts(IMAGE, "ENV")
+    return dict(re.findall(r"(\w+)=(\S+)", text))
+
+
+def command() -> list[str]:
+    """What the container runs, without the first process that hands signals on and buries orphans."""
+    (start,), (arguments,) = (texts(IMAGE, name) for name in ("ENTRYPOINT", "CMD"))
+    tini, dashes, *words = [*json.loads(start), *json.loads(arguments)]
+    assert (tini, dashes) == ("tini", "--")
+    return words
 
 
 def pinned(name: str) -> dict[str, str]:
@@ -59,24 +77,38 @@ def pinned(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
 
 
-def test_no_registry_is_named_and_both_stages_stand_on_the_same_base() -> None:
-    assert [stage[0].text for stage in (BUILD, IMAGE)] == ["${BASE} AS build", "${BASE}"]
+def test_no_registry_is_named_and_every_stage_stands_on_the_same_base() -> None:
+    assert [stage[0].text for stage in (SYSTEM, BUILD, IMAGE)] == ["${BASE} AS system", "system AS build", "system"]
     (base,) = re.findall(r"^ARG BASE=(\S+)$", RECIPE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert re.fullmatch(r"python:[\w.-]+", base)
+    assert re.fullmatch(r"debian:[\w.-]+", base)
 
 
-def test_what_is_installed_is_locked_by_hash_and_nothing_is_built_by_the_image_that_runs() -> None:
-    installs = [text for text in texts(BUILD, "RUN") if "pip install" in text]
-    locked, ours = installs
-    assert "--require-hashes --only-binary=:all: --requirement requirements/image.txt" in locked
-    assert "--no-deps --no-build-isolation --no-index" in ours
-    assert not any(word in text for text in texts(IMAGE, "RUN") for word in ("pip", "curl", "gcc"))
+def test_what_is_installed_is_locked_by_hash_and_nothing_that_builds_is_in_the_image_that_runs() -> None:
+    builder, locked, wheel = [text for text in texts(BUILD, "RUN") if "pip install" in text or "pip --python" in text]
+    for text, lock in ((builder, "build.txt"), (locked, "image.txt")):
+        assert text.endswith(f"--require-hashes --only-binary=:all: --requirement requirements/{lock}")
+    assert "--python /opt/trimtab" not in builder
+    assert "--no-deps --no-build-isolation --no-index" in wheel
+    assert not any(
+        word in text for stage in (SYSTEM, IMAGE) for text in texts(stage, "RUN") for word in ("pip", "curl", "gcc", "venv")
+    )
+    assert texts(IMAGE, "COPY") == ["--from=build /opt/trimtab /opt/trimtab"]
 
 
-def test_the_lock_of_the_image_is_that_of_the_tests_and_has_all_extras() -> None:
-    image, run, dev = pinned("image.txt"), pinned("run.txt"), pinned("dev.txt")
-    assert run.items() <= image.items() <= dev.items()
-    assert {"helm-python-sdk", "gojsonnet", "lupa"} <= image.keys() - run.keys()
+def test_no_list_cache_or_log_stays_in_the_layer_of_the_system_and_no_program_becomes_somebody_else() -> None:
+    packages, _ = texts(SYSTEM, "RUN")
+    assert re.search(r"rm -rf /var/lib/apt/lists/\* /var/cache/apt/\* .*/var/log/\*", packages)
+    assert packages.endswith("find / -xdev -type f -perm /6000 -exec chmod a-s {} +")
+    installed = packages.partition("--no-install-recommends")[2].partition("&&")[0].split()
+    assert {"git", "kubernetes-client", "openssh-client", "ca-certificates", "tini"} <= set(installed)
+
+
+def test_the_locks_of_the_image_are_those_of_the_tests_and_have_all_extras() -> None:
+    build, image, run, dev = (pinned(name) for name in ("build.txt", "image.txt", "run.txt", "dev.txt"))
+    assert build.items() <= run.items() <= (build | image).items() <= dev.items()
+    assert "hatchling" in build.keys() - image.keys()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {re.split(r"[<>=!~]", one)[0] for wanted in extras.values() for one in wanted} == image.keys() - run.keys()
 
 
 def test_what_is_copied_is_there_and_the_builder_is_given_nothing_else() -> None:
@@ -89,7 +121,31 @@ def test_what_is_copied_is_there_and_the_builder_is_given_nothing_else() -> None
 def test_it_runs_as_a_user_that_is_no_superuser() -> None:
     (user,) = texts(IMAGE, "USER")
     assert int(user.partition(":")[0]) > 0
-    assert any(f"useradd --uid {user.partition(':')[0]} " in text for text in texts(IMAGE, "RUN"))
+    assert any(f"useradd --uid {user.partition(':')[0]} " in text for text in texts(SYSTEM, "RUN"))
+
+
+def test_its_program_is_the_projects_and_its_variables_are_settings_below_its_volume() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert command()[0] in scripts
+    (volume,), given = texts(IMAGE, "VOLUME"), variables()
+    assert {name for name in given if name.startswith("TRIMTAB_")} <= {
+        one.envvar for one in serve.params if isinstance(one, click.Option)
+    }
+    assert all(given[name].startswith(f"{volume}/") for name in ("HOME", "TRIMTAB_DATA"))
+
+
+def test_the_manifests_run_it_as_the_recipe_says() -> None:
+    """The same user, port, volume and command line, so that what runs as a container by itself runs in a cluster."""
+    manifest = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text(encoding="utf-8"))
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert texts(IMAGE, "USER") == [f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert texts(IMAGE, "EXPOSE") == [str(port["containerPort"]) for port in container["ports"]]
+    assert texts(IMAGE, "VOLUME") == [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "data"]
+    assert "command" not in container
+    shared = [word for word in container["args"] if word not in ("--allowed-host", "trimtab.trimtab.svc", "$(REPOSITORY)")]
+    assert [*shared, container["env"][0]["value"]] == command()[1:]
 
 
 @pytest.fixture
@@ -151,7 +207,7 @@ def test_the_command_runs_as_that_user_on_a_read_only_installation(place: Path) 
         path.mkdir()
         if identity:
             os.chown(path, int(str(identity["user"])), int(str(identity["group"])))
-    words = [*json.loads(texts(IMAGE, "ENTRYPOINT")[0]), *json.loads(texts(IMAGE, "CMD")[0])]
+    words = command()
     assert words[:2] == ["trimtab", "serve"]
     words[words.index("0.0.0.0:8080")] = "0.0.0.0:0"
     environment = {
