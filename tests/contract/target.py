@@ -107,6 +107,17 @@ async def test_what_is_applied_is_observed_as_previewed(target: Target, factory:
     assert set(await target.observe(Scope("host"))) == {manifest.identity}
 
 
+async def test_a_place_is_known_once_it_was_looked_at(target: Target, factory: Factory) -> None:
+    """And what an object is called there; the same answers from then on, whatever happens there."""
+    await target.observe(Scope("host"))
+    one, two = factory("one"), factory("two")
+    before = (target.place(), target.called(one.identity))
+    assert all(before)
+    assert target.called(two.identity) != target.called(one.identity)
+    await put(target, one)
+    assert (target.place(), target.called(one.identity)) == before
+
+
 async def test_applying_again_changes_nothing(target: Target, factory: Factory) -> None:
     """The same object, with the same uid: a lost answer may be asked for again."""
     manifest = factory("one")

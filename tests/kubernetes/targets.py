@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from trimtab.core.decide.abroad import NOBODY, Abroad
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.model.config import Environment, EnvironmentSpec, Metadata, RemovalBudget
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.manifest import Manifest
-from trimtab.core.model.names import Key, ObjectRef
+from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Outcome, Plan
 from trimtab.engine.looking import freshest
@@ -38,10 +39,12 @@ def installation_name() -> str:
 
 
 @asynccontextmanager
-async def opened(kubeconfig: Path, namespace: str, installation: str = "", **settings: Any) -> AsyncIterator[KubernetesTarget]:
+async def opened(
+    kubeconfig: Path, namespace: str, installation: str = "", name: str = ENVIRONMENT, **settings: Any
+) -> AsyncIterator[KubernetesTarget]:
     targets = KubernetesTargets(installation=installation or installation_name(), clock=SystemClock(), chance=SystemChance())
     try:
-        yield targets.get(ENVIRONMENT, environment(kubeconfig, namespace, **settings))
+        yield targets.get(name, environment(kubeconfig, namespace, **settings))
     finally:
         await targets.close()
         # TLS connections end by themselves, a moment after they were told to; until then the loop is needed.
@@ -67,17 +70,24 @@ class World:
         self.application = application
         self.inventory = Inventory(())
 
-    async def plan(self, manifests: Sequence[Manifest], *, adopt: bool = False, leave: Leave | None = None) -> Plan:
+    async def plan(
+        self,
+        manifests: Sequence[Manifest],
+        *,
+        adopt: bool = False,
+        leave: Leave | None = None,
+        abroad: Mapping[Identity, Abroad] = NOBODY,
+    ) -> Plan:
         """Raises AssertionError with what the target refuses. ``leave`` is what rules leave of each object."""
         leaves = {manifest.identity: leave for manifest in manifests} if leave is not None else {}
         refs = {entry.ref.identity: entry.ref for entry in self.inventory.of(self.application).values()}
         refs |= {manifest.identity: manifest.ref for manifest in manifests}
-        seen = await self.target.observe(Scope(ENVIRONMENT, tuple(refs.values())))
+        seen = await self.target.observe(Scope(self.target.name, tuple(refs.values())))
         preview = await self.target.preview(manifests, leaves, shown=False)
         assert preview.problems == (), [str(problem) for problem in preview.problems]
         return plan(
             Situation(
-                key=Key(ENVIRONMENT, self.application),
+                key=Key(self.target.name, self.application),
                 installation=self.target.cluster.installation,
                 desired=manifests,
                 predicted=preview.bodies,
@@ -85,6 +95,7 @@ class World:
                 inventory=self.inventory,
                 waves={manifest.identity: self.target.wave(manifest) for manifest in manifests},
                 adopt=adopt,
+                abroad=abroad,
                 leave=leaves,
                 left=preview.left,
                 fixed=preview.fixed,
@@ -100,7 +111,7 @@ class World:
         for step, outcome in zip(made.steps, outcomes, strict=True):
             if isinstance(outcome, Applied) and step.manifest is not None:
                 digest = step.manifest.digest
-                self.inventory.put(Entry(ENVIRONMENT, self.application, step.ref, digest, step.wave, "applied", outcome.uid))
+                self.inventory.put(Entry(self.target.name, self.application, step.ref, digest, step.wave, "applied", outcome.uid))
             elif isinstance(outcome, Applied):
                 self.inventory.drop(step.ref.identity)
         return list(outcomes)

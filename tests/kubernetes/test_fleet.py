@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.faults import FaultProxy
 from tests.kubernetes.targets import config_map
 from tests.kubernetes.test_loop import Repository, states
 from tests.kubernetes.test_ownership import placed
@@ -131,4 +132,64 @@ async def test_each_directory_on_each_cluster_and_one_that_is_down(
         await until(server, lambda: phase(server, "shop-west", "west") == Phase.HEALTHY)
         path = own_cluster.api.path(placed(config_map("shop"), other))
         assert (await asyncio.to_thread(own_cluster.api.get, path))["data"] == {"a": "1"}
+    await asyncio.sleep(0.05)
+
+
+def owned(server: Running, environment: str) -> set[str]:
+    assert server.engine.session is not None
+    inventory = server.engine.session.world.inventories[environment]
+    return {identity[3] for name in inventory.applications() for identity in inventory.of(name)}
+
+
+def ids(cluster: Cluster, *paths: str) -> list[tuple[str, str, str]]:
+    """The uid of each, and whose it is."""
+    found = [cluster.api.get(path)["metadata"] for path in paths]
+    labels = ("trimtab.dev/environment", "trimtab.dev/application")
+    return [(one["uid"], *(one.get("labels", {}).get(label, "") for label in labels)) for one in found]
+
+
+@pytest.mark.parametrize("order", ["the old one first", "the new one first", "the old one ends"])
+async def test_what_moves_to_another_environment_of_a_cluster_is_handed_over(
+    cluster: Cluster, faults: FaultProxy, namespace: str, tmp_path: Path, order: str
+) -> None:
+    """Also where each reaches the cluster by an address of its own, and names its objects in another way: they keep their uids, the old
+    inventory is empty, and what is nobody's is left alone. Nothing is deleted, whoever comes first.
+    """
+    repository = fleet(
+        tmp_path, cluster.kubeconfig, namespace, faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), "default"
+    )
+    places = {"east": {"name": "east", "path": "apps/here"}, "west": {"name": "west", "path": "apps/there"}}
+    first, second = ("west", "east") if order == "the new one first" else ("east", "west")
+    shop = {"source": {"path": "apps/here"}, "environments": [places[first], {**places[second], "after": [first]}]}
+    bodies = (config_map("settings", a="1"), deployment())
+    moved = [placed(body, namespace) for body in bodies]
+    repository.declare("shop", "Application", "shop", shop)
+    repository.objects("here", *bodies)
+    repository.objects("there", placed(config_map("other", a="1"), namespace))
+    repository.commit()
+    paths = [cluster.api.path(body) for body in moved]
+    strange = placed(config_map("strange", a="1"), namespace)
+    cluster.api.apply(strange)
+    async with running(Settings(repository=str(repository.path), data=tmp_path / "data")) as server:
+        await until(server, lambda: {phase(server, "shop", name) for name in places} == {Phase.HEALTHY})
+        before = ids(cluster, *paths, cluster.api.path(strange))
+        assert {one[1:] for one in before[:2]} == {("east", "shop")}
+        ends = order == "the old one ends"
+        repository.objects("here", *(() if ends else (config_map("left", a="1"),)))
+        repository.objects("there", placed(config_map("other", a="1"), namespace), *moved)
+        if ends:
+            repository.declare("shop", "Application", "shop", {"source": {"path": "apps"}, "environments": [places["west"]]})
+        repository.commit()
+        server.wake()
+        await until(server, lambda: owned(server, "west") == {"other", "settings", "web"})
+        await until(server, lambda: owned(server, "east") == (set() if ends else {"left"}))
+        if ends:
+            await until(server, lambda: Key("east", "shop") not in states(server))
+        await until(
+            server, lambda: {phase(server, "shop", name) for name in places if not ends or name == "west"} == {Phase.HEALTHY}
+        )
+        after = ids(cluster, *paths, cluster.api.path(strange))
+        assert after == [*((uid, "west", "shop") for uid, _, _ in before[:2]), before[2]]
+        events = await server.engine.parts.store.events(limit=1000)
+        assert [event.message for event in events if event.kind == "step.applied" and "remove" in event.message] == []
     await asyncio.sleep(0.05)

@@ -13,9 +13,10 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.targets import World, config_map, manifest, opened
 from tests.kubernetes.test_target import deployment
 
+from trimtab.core.decide.abroad import Abroad
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.manifest import Manifest
-from trimtab.core.model.plan import Plan
+from trimtab.core.model.plan import Action, Applied, Plan
 
 SECONDS = 40.0
 MERGE = "application/merge-patch+json"
@@ -103,6 +104,30 @@ async def test_replicas_that_an_autoscaler_of_the_cluster_has_set_are_its_own(
         assert (await world.plan([changed])).empty
         await asyncio.sleep(0.1)
     assert cluster.api.get(path(namespace))["metadata"]["generation"] == generation
+
+
+async def test_what_an_autoscaler_has_scaled_is_handed_over_as_it_is(world: World, cluster: Cluster, namespace: str) -> None:
+    """Another Environment of the cluster takes it over; the replicas in Git are those of the first moment, there too."""
+    wanted = [manifest(deployment(replicas=1))]
+    await world.settle(wanted)
+    cluster.api.good("POST", f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers", autoscaler(3))
+    await scaled(cluster, namespace, 3)
+    before = cluster.api.get(path(namespace))["metadata"]
+    async with opened(cluster.kubeconfig, namespace, world.target.cluster.installation, name="other") as target:
+        other = World(target)
+        made = await other.plan(wanted, abroad={wanted[0].identity: Abroad(stance="lets-go")})
+        assert [(step.action, step.changes) for step in made.steps] == [(Action.HANDOVER, ())]
+        assert made.left[0].to.startswith("its autoscaler, which scales it as ")
+        assert all(isinstance(outcome, Applied) for outcome in await other.act(made))
+        after = cluster.api.get(path(namespace))
+        assert (after["spec"]["replicas"], after["metadata"]["uid"], after["metadata"]["generation"]) == (
+            3,
+            before["uid"],
+            before["generation"],
+        )
+        assert after["metadata"]["labels"]["trimtab.dev/environment"] == "other"
+        assert (await other.plan(wanted)).empty
+    assert (await world.plan([])).empty
 
 
 async def test_an_autoscaler_in_git_has_the_replicas_whoever_sets_them(world: World, cluster: Cluster, namespace: str) -> None:

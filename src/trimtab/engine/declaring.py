@@ -244,6 +244,7 @@ class Declarer:
         missing = next((head for head in heads if head.revision is None), None)
         if missing is not None:
             self._world.problems[key] = (Problem(missing.problem or "not fetched yet", remedy=missing.remedy),)
+            self._world.failed_at.pop(key, None)
             self._again[key] = None
             return None
         head = heads[0]
@@ -262,7 +263,8 @@ class Declarer:
             except TrimtabError as error:
                 return self._unrenderable(key, wish, head.revision, sequence, error)
         self._again.pop(key, None)
-        self._world.problems.pop(key, None)
+        if self._world.problems.pop(key, None):
+            self._changed.update(dict.fromkeys(self._world.waiting))  # now it is known what it wants
         self._offer(key, content, sequence)
         (self._capable.add if content.capabilities else self._capable.discard)(key)
         self._voucher.carried(key, content.digest, commits)
@@ -285,6 +287,8 @@ class Declarer:
         released = self._world.offer(key, content, sequence)
         for application in sorted(self._world.claimants(key.environment, released) - {key.application}):
             self._changed[Key(key.environment, application)] = None
+        for other in self._world.waiting_for([*released, *content.identities]):
+            self._changed[other] = None
 
     def _sequence(self, heads: list[Head]) -> int:
         """What is wanted follows from the content at the heads and from the configuration: the latest of them counts."""
@@ -292,6 +296,7 @@ class Declarer:
 
     def _unrenderable(self, key: Key, wish: Wish, revision: Revision, sequence: int, error: TrimtabError) -> Unrenderable:
         self._world.problems[key] = error.problems
+        self._world.failed_at[key] = sequence
         if isinstance(error, TransientError):
             self._again[key] = None
         else:
@@ -350,7 +355,8 @@ class Declarer:
         for key in sorted((owners | self._world.states.keys()) - wishes.keys()):
             if f"Application/{key.application}" in self._world.configuration.doubtful:
                 continue
-            self._world.problems.pop(key, None)
+            if self._world.problems.pop(key, None):
+                self._changed.update(dict.fromkeys(self._world.waiting))
             self._again.pop(key, None)
             state = self._world.states.get(key)
             if state is not None and state.undeclared and GONE.digest in self._world.contents[key]:

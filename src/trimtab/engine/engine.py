@@ -333,6 +333,8 @@ class Session:
             released = self.world.settle_contents(key)
             for application in sorted(self.world.claimants(key.environment, released)):
                 self.workers.wake(Key(key.environment, application))
+            for other in self.world.waiting_for(released):
+                self.workers.wake(other)
 
 
 def _tokens(loaded: Loaded) -> dict[str, Token]:

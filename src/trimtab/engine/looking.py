@@ -23,7 +23,7 @@ from trimtab.core.model.inventory import Entry
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Manifest
-from trimtab.core.model.names import Identity, Key, ObjectRef
+from trimtab.core.model.names import Identity, Key, Name, ObjectRef, name_of
 from trimtab.core.model.observed import Observed, Scope
 from trimtab.core.model.plan import Action, Failed, Outcome, Plan, Step
 from trimtab.ports.clock import Clock
@@ -34,6 +34,7 @@ from trimtab.ports.target import Preview, Target, Targets
 from .hooking import at_its_end, ending_of, ends, lasting, parted, phases, seen, to_preview, withheld
 from .journal import Journal
 from .leaving import Leaving
+from .neighbours import Neighbours
 from .world import NOTHING, Content, World
 
 STEPS_AT_ONCE_MAX = 16
@@ -68,12 +69,18 @@ class Hands:
         self._rebuilt: dict[str, None] = {}
         self._rebuilding: dict[str, asyncio.Lock] = {}
         self._freed = asyncio.Event()
-        self._mine: dict[Key, list[tuple[str, Identity]]] = {}
+        self._mine: dict[Key, list[Identity]] = {}
+        self._since: dict[Key, list[tuple[Key, list[Identity]]]] = {}
+        """What others have done with since a look began: it may have seen how that was before."""
+        self._actual = world
+        self._places: dict[str, str] = {}
+        self.placed: Callable[[], None] = lambda: None
+        """Called when it has become known which place an Environment is at."""
 
     def elsewhere(self, world: World) -> Hands:
         """The same hands for a World that is only supposed: to look and to plan, never to act."""
         other = Hands(world, self._targets, self._journal, self._clock, self._pin)
-        other._rebuilt, other._rebuilding = self._rebuilt, self._rebuilding
+        other._rebuilt, other._rebuilding, other._actual = self._rebuilt, self._rebuilding, self._actual
         return other
 
     def target(self, environment: str, mandate: Mandate = OWN) -> Target:
@@ -110,35 +117,87 @@ class Hands:
     async def _decided(
         self, key: Key, content: Content, target: Target, state: Reconciliation, *, shown: bool
     ) -> Looked | Stumbled:
-        situation = await self._situation(key, content, target, state, shown=shown)
-        while self._taken(key, situation):
-            await self._wait_for_others()
+        since = self._since[key] = []
+        try:
             situation = await self._situation(key, content, target, state, shown=shown)
+            while not isinstance(situation, Stumbled) and self._moved(key, situation, since):
+                await self._others_are_done(key, situation)
+                since.clear()
+                situation = await self._situation(key, content, target, state, shown=shown)
+        finally:
+            del self._since[key]
         return situation if isinstance(situation, Stumbled) else self._looked(key, content, target, situation)
 
     def begin(self, key: Key, steps: tuple[Step, ...]) -> None:
         """From now until `end`, nobody else plans anything for these objects: two plans from one look would both be carried out."""
-        places = [(key.environment, step.ref.identity) for step in steps]
-        self._mine.setdefault(key, []).extend(places)
-        self._world.taking.update(dict.fromkeys(places, key.application))
+        for identity in (step.ref.identity for step in steps):
+            taking = self._world.taking.get(name_of(identity), ())
+            self._world.taking[name_of(identity)] = (*taking, (key, identity))
+            self._mine.setdefault(key, []).append(identity)
 
-    def end(self, key: Key) -> None:
-        mine = self._mine.pop(key, ())
-        for place in mine:
-            self._world.taking.pop(place, None)
+    def end(self, key: Key) -> tuple[Identity, ...]:
+        """Returns what was being changed."""
+        mine = self._mine.pop(key, [])
+        for name in {name_of(identity) for identity in mine}:
+            left = tuple(one for one in self._world.taking.pop(name, ()) if one[0] != key)
+            if left:
+                self._world.taking[name] = left
         if mine:
+            for since in self._since.values():
+                since.append((key, mine))
             self._freed.set()
+        return tuple(mine)
 
-    def _taken(self, key: Key, situation: Situation | Stumbled) -> bool:
-        """True when another application is just changing one of the objects; then what was observed of it is no base for a plan."""
-        if isinstance(situation, Stumbled) or not self._world.taking:
+    def _moved(self, key: Key, situation: Situation, since: list[tuple[Key, list[Identity]]]) -> bool:
+        """True when another one is just changing one of the objects, or another Environment has done so since we looked; then what was
+        observed of it is no base for a plan. Within an Environment, whose turn it was stands in the inventory.
+        """
+        if not self._world.taking and not since:
             return False
-        places = ((key.environment, identity) for identity in situation.observed.keys() | situation.predicted.keys())
-        return any(self._world.taking.get(place, key.application) != key.application for place in places)
+        neighbours = Neighbours(self._world, key, self._as_it_is)
+        return self._taken(key, situation, neighbours) or self._done(key, situation, since, neighbours)
 
-    async def _wait_for_others(self) -> None:
-        self._freed.clear()
-        await self._freed.wait()
+    def _done(self, key: Key, situation: Situation, since: list[tuple[Key, list[Identity]]], neighbours: Neighbours) -> bool:
+        abroad = [(other, identity) for other, mine in since if other.environment != key.environment for identity in mine]
+        if not abroad:
+            return False
+        ours: dict[Name, list[Identity]] = {}
+        for one in situation.observed.keys() | situation.predicted.keys():
+            ours.setdefault(name_of(one), []).append(one)
+        return any(
+            neighbours.same(one, other.environment, identity) is not False
+            for other, identity in abroad
+            for one in ours.get(name_of(identity), ())
+        )
+
+    def _taken(self, key: Key, situation: Situation, neighbours: Neighbours) -> bool:
+        taking = self._world.taking
+        return any(
+            theirs == identity
+            if other.environment == key.environment
+            else neighbours.same(identity, other.environment, theirs) is not False
+            for identity in (situation.observed.keys() | situation.predicted.keys() if taking else ())
+            for other, theirs in taking.get(name_of(identity), ())
+            if other != key
+        )
+
+    async def _others_are_done(self, key: Key, situation: Situation) -> None:
+        while self._taken(key, situation, Neighbours(self._world, key, self._as_it_is)):
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _as_it_is(self, environment: str) -> Target:
+        """The target of another Environment, where nobody only supposes it to be elsewhere. Raises TrimtabError."""
+        declared, supposed = self._actual.environment(environment), self._world.environment(environment)
+        if declared is None or supposed is None or supposed.spec.target != declared.spec.target:
+            raise TransientError(f"look at environment {environment}: it is not there yet")
+        return self._targets.get(environment, declared)
+
+    def _answered(self, environment: str, target: Target) -> None:
+        place = target.place()
+        if self._places.get(environment, "") != place:
+            self._places[environment] = place
+            self.placed()
 
     async def inspect(self, key: Key, content: Content) -> Plan | list[Problem]:
         """A plan for ``content`` as things are, or what the target would refuse; nothing is changed. Raises TrimtabError."""
@@ -212,6 +271,7 @@ class Hands:
             if not preview.problems:
                 raise
             return {}, preview
+        self._answered(key.environment, target)
         return observed, await target.preview(manifests, leave, shown=shown)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
@@ -234,7 +294,7 @@ class Hands:
         assert environment is not None, "its target was just asked"
         inventory = world.inventories[key.environment]
         identities = [*(manifest.identity for manifest in content.manifests), *inventory.of(key.application)]
-        removing = inventory.of(key.application).keys() - {manifest.identity for manifest in content.manifests}
+        removing = inventory.of(key.application).keys() - content.identities
         claims = world.claims(key, identities)
         owners = {one.owner.application for one in observed.values() if one.owner is not None} - {key.application}
         sequence = state.current.sequence if state.current is not None else world.sequence
@@ -242,6 +302,9 @@ class Hands:
         owns = any(one.owner is not None and one.owner.installation == world.installation for one in observed.values())
         which = state.occasion or ("later" if owns or inventory.of(key.application) else "first")
         guard, cleared = world.guard(key, state)
+        neighbours = Neighbours(world, key, self._as_it_is)
+        unwanted = [identity for identity in removing if not claims.get(identity)]
+        there = {identity: one for identity in content.identities if (one := observed.get(identity)) is not None}
         return Situation(
             key=key,
             installation=world.installation,
@@ -252,10 +315,11 @@ class Hands:
             waves={manifest.identity: target.wave(manifest) for manifest in desired},
             claims=claims,
             contenders=world.contenders(key, claims),
+            abroad=neighbours.of(unwanted, there),
             suspended=world.suspended(key.environment, owners),
             doubts=(*world.doubts(key.environment), *world.withheld(key)),
             budget=environment.spec.removal,
-            elsewhere=world.removed_elsewhere(key, sequence) if removing else Elsewhere(),
+            elsewhere=world.removed_elsewhere(key, sequence, neighbours.wanted) if removing else Elsewhere(),
             leave=leave,
             left=preview.left,
             fixed=preview.fixed,
@@ -283,6 +347,7 @@ class Hands:
         }
         live = self._world.live[key]
         live.plan, live.health, live.waves, live.looked = made, health, situation.waves, self._clock.now()
+        self._world.wait(key, frozenset(map(name_of, [*situation.abroad, *_held_removals(made)])))
         dropped, returned = forgotten(situation), given_back(situation)
         owned = situation.inventory.lasting_of(key.application) - lasting(situation, dropped, returned)
         return Looked(
@@ -336,7 +401,9 @@ class Hands:
         async with self._rebuilding.setdefault(environment, asyncio.Lock()):
             if environment in self._rebuilt:
                 return frozenset()
-            observed = await self.target(environment).observe(Scope(environment))
+            target = self.target(environment)
+            observed = await target.observe(Scope(environment))
+            self._answered(environment, target)
             inventory = self._world.inventories[environment]
             lost = [one for one in observed.values() if self._ours(one, environment) and inventory.get(one.ref.identity) is None]
             entries = tuple(_entry(one, environment) for one in lost)
@@ -375,6 +442,11 @@ def freshest(observed: Mapping[Identity, Observed], preview: Preview) -> Mapping
 def _to_be_shown(made: Plan) -> bool:
     """True when somebody will look at this plan to approve it: then nothing that it makes anew is taken for granted."""
     return any(hold.approvable for hold in made.holds) and any(step.action == Action.CREATE for step in made.steps)
+
+
+def _held_removals(made: Plan) -> list[Identity]:
+    steps = (hold.step for hold in made.holds if hold.approvable and hold.step is not None)
+    return [step.ref.identity for step in steps if step.action == Action.REMOVE]
 
 
 def _assess(target: Target, manifest: Manifest, observed: Observed | None) -> Health:

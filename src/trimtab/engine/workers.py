@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -123,6 +123,7 @@ class Workers:
         self._due_changed = asyncio.Event()
         self._places = asyncio.Semaphore(KEYS_AT_ONCE_MAX)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        hands.placed = self.wake_all_waiting
 
     # --- what others may ask ------------------------------------------------------------------------------------------------
 
@@ -136,6 +137,16 @@ class Workers:
         self._woken[key] = None
         if self._open and key not in self._running:
             self._running[key] = asyncio.create_task(self._run(key), name=f"worker {key}")
+
+    def wake_all_waiting(self) -> None:
+        """Something moved that may let go of what Keys of other Environments wait for."""
+        for key in list(self._world.waiting):
+            self.wake(key)
+
+    def _wake_waiting(self, key: Key, identities: Iterable[Identity]) -> None:
+        for other in self._world.waiting_for(identities):
+            if other != key:
+                self.wake(other)
 
     def open(self) -> None:
         """Begin. Before this nobody knows yet which Application wants what, so wakes and happenings only wait."""
@@ -225,7 +236,7 @@ class Workers:
                 await self._commit(key, gathered, news)
                 news = 0
             if acted:
-                self._hands.end(key)  # not before what became of it is in the inventory
+                self._wake_waiting(key, self._hands.end(key))  # not before what became of it is in the inventory
             acted = isinstance(decision.act, Take)
             if len(self._inbox[key]) > news:
                 self._hands.end(key)
@@ -315,9 +326,11 @@ class Workers:
 
     def _adopt(self, key: Key, gathered: _Gathered) -> None:
         before, after = self._world.states.get(key, _NOTHING).health.status, gathered.state.health.status
+        suspended = self._world.states.get(key, _NOTHING).suspension
         inventory = self._world.inventories[key.environment]
         for ref in gathered.dropped:
             inventory.drop(ref.identity)
+            self._world.let_go.pop((key.environment, ref.identity), None)
         for entry in gathered.entries.values():
             owned = inventory.get(entry.ref.identity)
             inventory.put(entry)
@@ -331,6 +344,8 @@ class Workers:
             self._world.endings[key] = kept
         for dependant in self._world.dependants(key) if after in WELL and after != before else ():
             self.wake(dependant)  # the deployment may have been healthy all the time, and then nothing else is told of it
+        if (self._world.states.get(key, _NOTHING).suspension is None) != (suspended is None):
+            self.wake_all_waiting()
         self._told(key, tuple(gathered.deployments.values()), gathered.finished)
         if gathered.finished:
             self._world.forget(key)

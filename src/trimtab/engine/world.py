@@ -6,9 +6,10 @@ The one place where Applications of an Environment meet: who claims which object
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from trimtab.core.decide import limits
 from trimtab.core.decide.plan import Elsewhere
@@ -30,7 +31,7 @@ from trimtab.core.model.hook import Ending
 from trimtab.core.model.inventory import Inventory
 from trimtab.core.model.mandate import OWN, Mandate
 from trimtab.core.model.manifest import Manifest, digest
-from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
+from trimtab.core.model.names import Identity, Key, Name, ObjectRef, Revision, name_of
 from trimtab.core.model.plan import Plan
 from trimtab.core.model.protection import EnvironmentApprovals
 
@@ -59,6 +60,10 @@ class Content:
     manifests: tuple[Manifest, ...] = ()
     reads: tuple[Read, ...] = ()
     capabilities: str = ""
+
+    @cached_property
+    def identities(self) -> frozenset[Identity]:
+        return frozenset(manifest.identity for manifest in self.manifests)
 
 
 GONE = Content(NOTHING)
@@ -101,8 +106,9 @@ class Head:
 class World:
     """Mutable, and owned by the engine alone; every change happens between two awaits.
 
-    ``taking`` says which application is about to change an object (or does right now), by Environment and identity; ``ended`` what
-    applications removed that are gone since, by Environment and sequence of the Revision.
+    ``taking`` says which Keys are about to change an object (or do right now), by its name, and what it is called there; ``ended`` what
+    applications removed that are gone since, by Environment and sequence of the Revision. ``waiting`` are the names that each Key's last
+    look found to be other Environments' business too.
     """
 
     installation: str
@@ -118,7 +124,7 @@ class World:
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
     live: dict[Key, Live] = field(default_factory=lambda: defaultdict(Live))
     offers: dict[Key, Offer] = field(default_factory=dict)
-    taking: dict[tuple[str, Identity], str] = field(default_factory=dict)
+    taking: dict[Name, tuple[tuple[Key, Identity], ...]] = field(default_factory=dict)
     ended: dict[tuple[str, int], frozenset[Identity]] = field(default_factory=dict)
     sequence: int = 0
     clearances: dict[Key, dict[str, Clearance]] = field(default_factory=lambda: defaultdict(dict))
@@ -131,6 +137,14 @@ class World:
     _fleets: dict[Key, Fleet] = field(default_factory=dict)
     _claims: dict[str, dict[Identity, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     _claimed: dict[Key, frozenset[Identity]] = field(default_factory=dict)
+    _named: dict[Name, tuple[tuple[str, Identity], ...]] = field(default_factory=dict)
+    """Where something of a name is claimed, in all Environments together."""
+    let_go: dict[tuple[str, Identity], int] = field(default_factory=dict)
+    """Of what is owned and wanted no more: the sequence at which Git let it go, where that has been seen."""
+    failed_at: dict[Key, int] = field(default_factory=dict)
+    """The sequence at which each of ``problems`` was found last; of what could not even be fetched it is not known."""
+    waiting: dict[Key, frozenset[Name]] = field(default_factory=dict)
+    _waited_for: dict[Name, frozenset[Key]] = field(default_factory=dict)
 
     # --- configuration ------------------------------------------------------------------------------------------------------
 
@@ -240,6 +254,11 @@ class World:
             _dependants={},
             _claims=defaultdict(lambda: defaultdict(set), self._claims),
             _claimed=dict(self._claimed),
+            _named=dict(self._named),
+            let_go=dict(self.let_go),
+            failed_at={key: sequence for key, sequence in self.failed_at.items() if key not in problems},
+            waiting={},
+            _waited_for={},
         )
         other.configure(configuration)
         for environment in {key.environment for key in contents}:
@@ -278,6 +297,12 @@ class World:
         before = self._newest(key)
         self.offers[key] = Offer(content.digest, sequence)
         self.restore(key, content)
+        inventory = self.inventories[key.environment]
+        for identity in before - content.identities:
+            if inventory.get(identity) is not None:
+                self.let_go[key.environment, identity] = sequence
+        for identity in content.identities if self.let_go else ():
+            self.let_go.pop((key.environment, identity), None)
         return before - self._newest(key)
 
     def restore(self, key: Key, content: Content) -> None:
@@ -317,8 +342,17 @@ class World:
         }
 
     def _newest(self, key: Key) -> frozenset[Identity]:
-        content = self.newest(key)
-        return frozenset(manifest.identity for manifest in content.manifests) if content is not None else frozenset()
+        return _identities(self.newest(key)) or frozenset()
+
+    def newest_wishes(self, key: Key) -> frozenset[Identity] | None:
+        """What Git wants of ``key`` at its newest Revision; None where that is not known."""
+        return _identities(self.newest(key) or (GONE if self.application(key) is None else None))
+
+    def running_wishes(self, key: Key) -> frozenset[Identity] | None:
+        """What is kept true of ``key``; None where that is not known."""
+        state = self.states.get(key)
+        current = state.current if state is not None else None
+        return _identities(self.content(key, current.digest) if current is not None else GONE)
 
     def suspended(self, environment: str, applications: Iterable[str]) -> frozenset[str]:
         """Those of ``applications`` that somebody has suspended."""
@@ -333,31 +367,73 @@ class World:
             place = (key.environment, state.current.sequence)
             self.ended[place] = self.ended.get(place, frozenset()) | state.removed
         self.live.pop(key, None)
+        self.wait(key, frozenset())
         self.settle_contents(key)
 
     def _reclaim(self, key: Key) -> frozenset[Identity]:
-        now = frozenset(manifest.identity for content in self.contents.get(key, {}).values() for manifest in content.manifests)
+        wishes = [content.identities for content in self.contents.get(key, {}).values()]
+        now = wishes[0] if len(wishes) == 1 else frozenset[Identity]().union(*wishes)
         before = self._claimed.get(key, frozenset())
         claims = self._claims[key.environment]
         for identity in now - before:
+            if identity not in claims:
+                self._name(key.environment, identity)
             claims[identity].add(key.application)
         for identity in before - now:
             claims[identity].discard(key.application)
             if not claims[identity]:
                 del claims[identity]
+                self._unname(key.environment, identity)
         self._claimed[key] = now
         return before - now
+
+    def _name(self, environment: str, identity: Identity) -> None:
+        name = name_of(identity)
+        self._named[name] = (*self._named.get(name, ()), (environment, identity))
+
+    def _unname(self, environment: str, identity: Identity) -> None:
+        name = name_of(identity)
+        left = tuple(place for place in self._named.get(name, ()) if place != (environment, identity))
+        if left:
+            self._named[name] = left
+        else:
+            self._named.pop(name, None)
+
+    def claimed_elsewhere(self, environment: str, identity: Identity) -> Iterator[tuple[str, Identity]]:
+        """Where else than in ``environment`` something of this name is claimed, and what it is called there."""
+        return (place for place in self._named.get(name_of(identity), ()) if place[0] != environment)
 
     def claimants(self, environment: str, identities: Iterable[Identity]) -> frozenset[str]:
         claims = self._claims[environment]
         return frozenset(name for identity in identities for name in claims.get(identity, ()))
 
+    def wait(self, key: Key, names: frozenset[Name]) -> None:
+        """From now on what other Environments want of ``names`` matters to ``key``."""
+        before = self.waiting.get(key, frozenset())
+        for name in before - names:
+            left = self._waited_for[name] - {key}
+            if left:
+                self._waited_for[name] = left
+            else:
+                del self._waited_for[name]
+        for name in names - before:
+            self._waited_for[name] = self._waited_for.get(name, frozenset()) | {key}
+        if names:
+            self.waiting[key] = names
+        else:
+            self.waiting.pop(key, None)
+
+    def waiting_for(self, identities: Iterable[Identity]) -> list[Key]:
+        """The Keys to which it matters what becomes of these."""
+        if not self.waiting:
+            return []
+        found = (self._waited_for.get(name_of(identity), frozenset()) for identity in identities)
+        return sorted(frozenset[Key]().union(*found))
+
     def doubts(self, environment: str) -> tuple[str, ...]:
         """Why an object that no longer shows up in a rendering may still be wanted."""
         reasons = [
-            f"application {key.application} fails to render"
-            for key in sorted(self.problems)
-            if key.environment == environment and self.problems[key]
+            f"application {key.application} fails to render" for key in self.unrendered() if key.environment == environment
         ]
         if not self.configuration.complete:
             reasons.append("some of the configuration in Git cannot be read")
@@ -375,6 +451,26 @@ class World:
             reasons.append(f"environment {environment} is no longer declared")
         return tuple(reasons)
 
+    def unrendered(self) -> list[Key]:
+        return sorted(key for key, problems in self.problems.items() if problems)
+
+    def doubts_of(self, key: Key) -> tuple[str, ...]:
+        """Why it is not known what Git wants of this very ``key``."""
+        configuration, name = self.configuration, key.application
+        reasons = []
+        if key.environment != DEFAULT_ENVIRONMENT and key.environment not in configuration.environments:
+            reasons.append(f"environment {key.environment} is no longer declared")
+        if not configuration.complete:
+            reasons.append("some of the configuration in Git cannot be read")
+        if f"Application/{name}" in configuration.doubtful:
+            reasons.append(f"Application/{name} is wrong in Git")
+        if self.problems.get(key):
+            reasons.append(f"application {name} fails to render")
+        if name not in configuration.applications:
+            generators = [document for document in configuration.doubtful if document.startswith("Generator/")]
+            reasons += [f"{document} may not make all that it should" for document in generators]
+        return tuple(reasons)
+
     def withheld(self, key: Key) -> tuple[str, ...]:
         """Why nothing of an application that its Generator makes no more is removed without approval."""
         leaving = self.configuration.leaving.get(key.application)
@@ -382,9 +478,12 @@ class World:
 
     # --- the removal budget of the Environment ------------------------------------------------------------------------------
 
-    def removed_elsewhere(self, key: Key, sequence: int) -> Elsewhere:
+    def removed_elsewhere(
+        self, key: Key, sequence: int, abroad: Callable[[Identity], bool] = lambda identity: False
+    ) -> Elsewhere:
         """What the Revision with ``sequence`` removes from other applications than that of ``key``: those that are still to be looked
-        at count as much as those that are done, so that it does not matter which of them comes first.
+        at count as much as those that are done, so that it does not matter which of them comes first. ``abroad`` says what other
+        Environments want and take over: that is no removal.
         """
         inventory = self.inventories[key.environment]
         ended = self.ended.get((key.environment, sequence), frozenset())
@@ -399,7 +498,8 @@ class World:
                 removed = state.removed
                 gone += sum(inventory.get(identity) is None for identity in removed)
             if other != key:
-                removals += len(removed | self._to_be_removed(other, state, sequence))
+                to_be = self._to_be_removed(other, state, sequence)
+                removals += len(removed | {identity for identity in to_be if not abroad(identity)})
         return Elsewhere(removals, gone)
 
     def _to_be_removed(self, key: Key, state: Reconciliation, sequence: int) -> frozenset[Identity]:
@@ -420,3 +520,7 @@ class World:
             and entry.uid not in state.granted
             and not claims.get(identity, set()) - {key.application}
         )
+
+
+def _identities(content: Content | None) -> frozenset[Identity] | None:
+    return content.identities if content is not None else None

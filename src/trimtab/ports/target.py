@@ -72,6 +72,18 @@ class Target(Protocol):
         """
         ...
 
+    def place(self) -> str:
+        """What is looked at from here: two Environments of which it is the same see the same objects, all others never do. "" while it is
+        not known; an `observe` finds it out. From memory: it is asked for often.
+        """
+        ...
+
+    def called(self, identity: Identity) -> str:
+        """Of a place: what names the object there for everybody who sees it, whatever it is called in Git. "" while it is not known. From
+        memory.
+        """
+        ...
+
     async def preview(
         self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
     ) -> Preview:

@@ -18,6 +18,9 @@ from trimtab.core.model.plan import Action, Step
 from .faults import Faults, moment
 from .wakes import Wakes
 
+WIDE = "Wide"
+"""The kind of objects that are in no namespace."""
+
 
 @dataclass(frozen=True)
 class Mutation:
@@ -75,14 +78,47 @@ class Thing:
         return Observed(self.ref, self.uid, self.body, self.owner, self.digest, {"ready": self.ready, "trouble": self.trouble})
 
 
+class There(dict[Identity, Thing]):
+    """What one Environment sees. What is not in a namespace of its own stands in the dictionaries of all that are ``beside`` it, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside: list[There] = [self]
+
+    def __setitem__(self, identity: Identity, thing: Thing) -> None:
+        for one in self._seen_by(identity):
+            dict.__setitem__(one, identity, thing)
+
+    def __delitem__(self, identity: Identity) -> None:
+        for one in self._seen_by(identity):
+            dict.__delitem__(one, identity)
+
+    def _seen_by(self, identity: Identity) -> list[There]:
+        return self.beside if shared(identity) else [self]
+
+
 class Objects:
-    """Those of one Environment."""
+    """Those that one Environment sees. ``wakes`` tells it of its own, ``at`` are those of all Environments at this place."""
 
     def __init__(self, environment: str, world: World) -> None:
         self.environment = environment
         self.world = world
-        self.there: dict[Identity, Thing] = {}
+        self.there = There()
+        self.looked_at = False
+        """Where this is is not known before."""
         self.wakes: Wakes[Key] = Wakes(world.faults, "target.wake")
+        self.at: dict[str, Wakes[Key]] = {environment: self.wakes}
+
+    def share(self, other: Objects) -> None:
+        """Be at the same place as ``other``, from the beginning."""
+        assert not self.there, f"{self.environment} has objects already"
+        other.there.beside.append(self.there)
+        self.there.beside = other.there.beside
+        other.at |= self.at
+        self.at = other.at
+        for identity, thing in other.there.items():
+            if shared(identity):
+                dict.__setitem__(self.there, identity, thing)
 
     def put(self, step: Step, manifest: Manifest) -> str:
         """Make it as the step says; nothing changes where it is so already. The uid it has now."""
@@ -94,11 +130,13 @@ class Objects:
         if (found.body, found.owner, found.digest) == (manifest.body, owner, manifest.digest):
             return found.uid
         self._record("updated", found, step, digest=manifest.digest)
-        moved = found.body != manifest.body
+        moved, former = found.body != manifest.body, found.owner
         found.body, found.owner, found.digest = manifest.body, owner, manifest.digest
         if moved:
             self._start(found)
         self._wake(owner, step)
+        if former is not None and former.environment != owner.environment:
+            self._wake(former, step)  # it is gone from what that Environment watches
         return found.uid
 
     def drop(self, thing: Thing, step: Step | None) -> None:
@@ -156,14 +194,20 @@ class Objects:
         self._wake(thing.owner, None)
 
     def _wake(self, owner: Owner | None, step: Step | None) -> None:
-        if owner is not None and (step is None or self.world.echo):
-            self.wakes.send(Key(self.environment, owner.application))
+        wakes = self.at.get(owner.environment) if owner is not None else None
+        if owner is not None and wakes is not None and (step is None or self.world.echo):
+            wakes.send(Key(owner.environment, owner.application))
 
     def _record(self, verb: str, before: Thing, step: Step | None, *, digest: str = "", made: str = "") -> None:
         action, application, hook = (step.action, step.application, step.hook) if step else ("", "", "")
         place = (self.environment, before.ref, before.uid)
         self.world.journal.append(Mutation(moment(), verb, *place, str(action), application, before.owner, digest, hook, made))
         self.world.faults.note(f"target.{verb}", f"{self.environment} {before.ref} {before.uid} {action or 'world'}")
+
+
+def shared(identity: Identity) -> bool:
+    """True for what all Environments at one place see."""
+    return identity[1] == WIDE or bool(identity[2])
 
 
 def spec_of(body: Body) -> dict[str, Any]:

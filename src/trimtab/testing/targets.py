@@ -33,7 +33,7 @@ from trimtab.core.model.tree import NO_TREE, Child, Tree
 from trimtab.core.model.views import Finding
 from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from .objects import Objects, Thing, World, spec_of
+from .objects import WIDE, Objects, Thing, World, spec_of
 
 LOG_LINES_MAX = 1_000
 WHEN = "testing.trimtab.dev/when"
@@ -54,23 +54,34 @@ def _replaces(manifest: Manifest) -> bool:
 
 @dataclass
 class FakeTargets:
-    """The Targets port: one `FakeTarget` for each Environment, all in one `World`."""
+    """The Targets port: one `FakeTarget` for each Environment, all in one `World`. ``places`` says which are at the same place."""
 
     world: World = field(default_factory=World)
     validate: Validate = _valid
     made: dict[str, FakeTarget] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
     def get(self, name: str, environment: Environment | None = None, mandate: Mandate = OWN) -> FakeTarget:
         if name not in self.made:
-            self.made[name] = FakeTarget(name, self.world, validate=self.validate)
+            place = self.places.get(name, name)
+            made = self.made[name] = FakeTarget(name, self.world, validate=self.validate, at=place)
+            beside = [one.objects for one in self.made.values() if one.at == place and one is not made]
+            if beside:
+                made.objects.share(beside[0])
         return self.made[name].under(mandate)
 
 
 class FakeTarget:
-    """One Environment. While ``down`` is True every call fails. ``abilities`` is what it says it can do."""
+    """One Environment. While ``down`` is True every call fails. ``abilities`` is what it says it can do.
 
-    def __init__(self, environment: str = "host", world: World | None = None, *, validate: Validate = _valid) -> None:
+    What names a namespace, and every `Wide`, is seen by all Environments ``at`` one place; the rest is in a namespace of each one's own.
+    """
+
+    def __init__(
+        self, environment: str = "host", world: World | None = None, *, validate: Validate = _valid, at: str = ""
+    ) -> None:
         self.environment = environment
+        self.at = at or environment
         self.world = world or World()
         self.objects = Objects(environment, self.world)
         self.calls: Counter[str] = Counter()
@@ -93,6 +104,7 @@ class FakeTarget:
 
     async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
         await self._before("observe")
+        self.objects.looked_at = True
         there = self.objects.there
         if scope.refs is None:
             chosen = [thing for thing in there.values() if self._ours(thing)]
@@ -107,6 +119,13 @@ class FakeTarget:
         """What names no namespace is in one of the Environment's name, but for a `Wide`, which is in none."""
         await self._before("locate")
         return {one.identity: _location(one, self.environment) for one in manifests}
+
+    def place(self) -> str:
+        return self.at if self.objects.looked_at else ""
+
+    def called(self, identity: Identity) -> str:
+        group, kind, namespace, name = identity
+        return "/".join((group, kind, "" if kind == WIDE else namespace or self.environment, name))
 
     async def preview(
         self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
@@ -137,6 +156,13 @@ class FakeTarget:
             return Failed(step.ref, f"apply {step.ref}: it is there already and nobody's", "Adopt it, or choose another name")
         if found is not None and found.owner is not None and not self._ours(found):
             return Failed(step.ref, f"apply {step.ref}: it belongs to {found.owner.installation}", "Choose another name")
+        if (
+            found is not None
+            and found.owner is not None
+            and found.owner.environment != self.environment
+            and found.uid != step.uid
+        ):
+            return Failed(step.ref, f"{step.action} {step.ref}: it belongs to {found.owner.environment}; it is looked at anew")
         if found is not None and step.action is Action.RUN and step.manifest.digest != found.digest and found.uid != step.uid:
             return Failed(step.ref, f"run {step.ref}: another object has taken its place")
         if step.action is Action.UPDATE and found is not None and found.uid == step.uid and self._differs(step.manifest):
@@ -250,7 +276,7 @@ class FakeTarget:
 
 
 def _location(manifest: Manifest, home: str) -> Location:
-    wide = manifest.ref.kind == "Wide"
+    wide = manifest.ref.kind == WIDE
     return Location("" if wide else manifest.ref.namespace or home, wide)
 
 

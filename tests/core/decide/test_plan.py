@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.core.decide.abroad import Abroad
 from trimtab.core.decide.plan import Elsewhere, Situation, forgotten, given_back, plan
 from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.leaving import Leave, Left
@@ -110,6 +111,61 @@ def test_what_is_nobodys_is_adopted_only_when_git_says_so() -> None:
     assert acts(plan(situation(WEB, there=there, adopt=True))) == [("adopt", "web")]
     annotated = manifest("Process", "web", annotations={"trimtab.dev/adopt": "true"})
     assert acts(plan(situation(annotated, there=there))) == [("adopt", "web")]
+
+
+def test_what_another_environment_of_the_place_lets_go_is_handed_over() -> None:
+    """In its place: the step is for the very object that is there."""
+    there = {"there": (observed(WEB, uid="u7", environment="staging", replicas=9),)}
+    (step,) = plan(situation(WEB, **there, abroad={WEB.identity: Abroad(stance="lets-go")})).steps
+    assert (step.action, step.uid, [change.path for change in step.changes]) == (Action.HANDOVER, "u7", ["/spec/replicas"])
+
+
+def test_what_another_environment_does_not_let_go_is_held() -> None:
+    """With what lifts it; where nobody knows, somebody may say so, and from then on that is granted."""
+    there = {"there": (observed(WEB, uid="u7", environment="staging"),)}
+    for stance, reason in (("wants", "where application shop declares it"), ("suspended", "which is suspended there")):
+        made = plan(situation(WEB, **there, abroad={WEB.identity: Abroad(stance=stance)}))
+        assert (made.steps, made.holds[0].approvable) == ((), False)
+        assert reason in made.holds[0].reason
+    unknown = {"abroad": {WEB.identity: Abroad(stance="unknown", why="it fails to render")}}
+    made = plan(situation(WEB, **there, **unknown))
+    assert (made.steps, made.holds[0].approvable) == ((), True)
+    assert made.holds[0].reason.endswith("whether that lets it go: it fails to render")
+    for lifted in (
+        plan(situation(WEB, **there, **unknown, approved=frozenset({made.hash}))),
+        plan(situation(WEB, **there, **unknown, granted=frozenset({"u7"}))),
+    ):
+        assert (acts(lifted), lifted.holds) == ([("handover", "web")], ())
+    assert plan(situation(WEB, **there, **unknown, approved=frozenset({made.hash}))).hash == made.hash
+
+
+def test_what_another_environment_of_the_place_wants_is_not_removed() -> None:
+    """That one takes it over; once it has, the entry is forgotten. No budget speaks of it."""
+    tight: dict[str, Any] = {"budget": RemovalBudget(percent=0, objects=0, empty_render="hold")}
+    wanted = {"abroad": {OLD.identity: Abroad(wanted=(Key("staging", "cart"),))}}
+    before = situation(there=(observed(OLD),), owned=[entry(OLD)], **wanted, **tight)
+    assert (plan(before).empty, forgotten(before)) == (True, ())
+    after = situation(there=(observed(OLD, environment="staging"),), owned=[entry(OLD)], **wanted, **tight)
+    assert (plan(after).empty, forgotten(after)) == (True, (OLD.ref,))
+
+
+def test_what_may_be_wanted_in_another_environment_is_removed_by_approval_only() -> None:
+    """Of one that does not answer, or that fails to render; the Hold says which, and the rest goes."""
+    cart = (Key("staging", "cart"),)
+    for found, words in (
+        (Abroad(perhaps=cart), "may be what cart@staging wants"),
+        (Abroad(unread=cart), "moved to cart@staging"),
+    ):
+        perhaps = {"abroad": {OLD.identity: found}, "budget": FREE}
+        made = plan(situation(there=(observed(OLD), observed(WEB)), owned=[entry(OLD), entry(WEB)], **perhaps))
+        assert acts(made) == [("remove", "web")]
+        assert (made.holds[0].approvable, words in made.holds[0].reason) == (True, True)
+
+
+def test_an_object_whose_owner_elsewhere_was_not_asked_is_left_alone() -> None:
+    """Nobody may approve what nobody looked into."""
+    made = plan(situation(WEB, there=(observed(WEB, environment="staging"),)))
+    assert (made.steps, made.holds[0].approvable) == ((), False)
 
 
 def test_what_belongs_to_others_is_left_alone_even_when_adoption_is_declared() -> None:

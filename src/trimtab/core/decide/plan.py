@@ -7,12 +7,15 @@ For each object that Git wants:
     there, and a field cannot be changed in place    replace when declared, else Hold
     there, another application's, which lets it go   handover, or a Hold while that one is suspended
     there, another application's, which wants it     Hold
-    there, another installation's or environment's   Hold
+    there, another environment's                     the same by what its owner there wants (`abroad.py`); unknown: Hold, to be approved
+    there, another installation's                    Hold
     there, nobody's                                  adopt when declared, else Hold
 
 For each object that we own and Git no longer wants:
 
     wanted by another application                    nothing: that one's plan hands it over
+    wanted in another environment of the same place  nothing: that one's plan hands it over
+    perhaps, as that does not answer or render       a Hold, to be approved
     wanted by our own content that waits             nothing: it will be wanted again
     opted out of removal                             nothing
     there, and still ours by uid and owner           remove, or a Hold when doubt or the budget says so
@@ -56,6 +59,7 @@ from trimtab.core.model.names import Identity, Key, ObjectRef
 from trimtab.core.model.observed import Fixed, Observed, Owner
 from trimtab.core.model.plan import Action, Hold, LeftField, Plan, Step
 
+from .abroad import NOBODY, Abroad, kept, may_be_wanted
 from .budget import held_because
 from .diff import carry_over, changes, without
 from .hooks import OVER, Hooked, Occasion, by_place, is_mine
@@ -82,7 +86,8 @@ class Situation:
     ``predicted`` is what the target would store for each of ``desired``; ``observed`` covers ``desired`` and all that the
     application owns. ``waves`` is the target's word on when each is applied. ``claims`` says which other applications of the
     environment want an object, now or at a Revision that waits, and whether this one does at its newest; ``contenders`` which of all
-    want it at their newest, where several do or did. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal somebody approved,
+    want it at their newest, where several do or did. ``abroad`` is what other environments have to do with what is not wanted here any more, and
+    with what is theirs. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal or taking over somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
     found to be theirs; ``fixed`` are objects that can only be made anew. ``elsewhere`` is what other applications of the environment remove at the same Revision.
@@ -99,6 +104,7 @@ class Situation:
     waves: Mapping[Identity, int] = field(default_factory=dict)
     claims: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
     contenders: Mapping[Identity, frozenset[str]] = field(default_factory=dict)
+    abroad: Mapping[Identity, Abroad] = field(default_factory=lambda: NOBODY)
     suspended: frozenset[str] = frozenset()
     doubts: tuple[str, ...] = ()
     budget: RemovalBudget = field(default_factory=RemovalBudget)
@@ -216,7 +222,7 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
     observed = situation.observed.get(identity)
     held = _in_the_way(situation, manifest, observed)
     if held is not None:
-        return held
+        return _approvable(held, _step(situation, Action.HANDOVER, manifest, observed))
     if observed is None:
         return _step(situation, Action.CREATE, manifest, None)
     entry, fixed = situation.inventory.get(identity), situation.fixed.get(identity)
@@ -254,10 +260,17 @@ def _in_the_way(situation: Situation, manifest: Manifest, observed: Observed | N
     if owner.installation != situation.installation:
         return Hold(manifest.ref, f"it belongs to another Trimtab, installation {owner.installation}", "removing it there")
     if owner.environment != situation.key.environment:
-        return Hold(manifest.ref, f"it belongs to environment {owner.environment}", "removing it there")
+        held = kept(manifest.ref, owner, situation.abroad)
+        granted = held is not None and held.approvable and observed is not None and observed.uid in situation.granted
+        return None if granted else held
     if owner.application in situation.suspended:
         return Hold(manifest.ref, f"it is application {owner.application}'s, which is suspended", f"resuming {owner.application}")
     return None
+
+
+def _approvable(held: Hold, step: Step) -> Hold:
+    """With what an approval allows, where one does."""
+    return msgspec.structs.replace(held, step=step) if held.approvable else held
 
 
 def _run(situation: Situation, hooked: Hooked, phase: HookPhase) -> Step | Hold | None:
@@ -268,18 +281,24 @@ def _run(situation: Situation, hooked: Hooked, phase: HookPhase) -> Step | Hold 
         return None
     if phase == HookPhase.FAILED and not situation.failed:
         return None
+    step = _run_step(situation, hooked, phase, observed)
     held = _in_the_way(situation, manifest, observed)
     if held is not None:
-        return held
+        return _approvable(held, step)
     if (
         observed is not None
         and observed.owner is None
         and not _ours(situation, situation.inventory.get(manifest.identity), observed)
     ):
         return Hold(manifest.ref, "a hook would run under this name, which belongs to nobody", "removing it from the target")
-    owner = observed.owner.application if observed is not None and observed.owner is not None else situation.key.application
-    if phase in ENDING and owner != situation.key.application:
-        return Hold(manifest.ref, f"it belongs to application {owner}", f"removing it from {owner}")
+    owner = observed.owner if observed is not None and observed.owner is not None else situation.owner
+    if phase in ENDING and owner != situation.owner:
+        return Hold(manifest.ref, f"it belongs to application {owner.application}", f"removing it from {owner.application}")
+    return step
+
+
+def _run_step(situation: Situation, hooked: Hooked, phase: HookPhase, observed: Observed | None) -> Step:
+    manifest = hooked.manifest
     return Step(
         action=Action.RUN,
         ref=manifest.ref,
@@ -362,23 +381,36 @@ def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
 def _removals(situation: Situation) -> tuple[list[Step], list[Hold]]:
     """What goes, and what would go once somebody approves it."""
     found = [
-        (_removal(situation, entry, observed), _annotated(situation, observed) == CONFIRM)
+        (_removal(situation, entry, observed), _asks(situation, observed))
         for identity, entry in _unwanted(situation).items()
         if (observed := situation.observed.get(identity)) is not None
         and _still_ours(situation, entry, observed)
         and not _opted_out(situation, observed)
+        and not _goes_abroad(situation, identity)
     ]
     asking = [step for step, _ in found if step.uid not in situation.granted]
     reason = _doubt(situation, asking)
     lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
-    asks = "it is annotated to be removed only when somebody approves it"
     holds = [
         Hold(step.ref, reason or asks, lifted_by, approvable=True, step=step)
-        for step, confirm in found
-        if step in asking and (reason or confirm)
+        for step, asks in found
+        if step in asking and (reason or asks)
     ]
     held = {hold.object for hold in holds}
     return [step for step, _ in found if step.ref not in held], sorted(holds, key=lambda hold: _in_order(hold.step or asking[0]))
+
+
+def _goes_abroad(situation: Situation, identity: Identity) -> bool:
+    """True for what another environment takes over in its place."""
+    found = situation.abroad.get(identity)
+    return found is not None and bool(found.wanted)
+
+
+def _asks(situation: Situation, observed: Observed) -> str:
+    """Why this very object is removed only when somebody approves it."""
+    perhaps = may_be_wanted(situation.abroad.get(observed.ref.identity))
+    confirm = "it is annotated to be removed only when somebody approves it"
+    return perhaps or (confirm if _annotated(situation, observed) == CONFIRM else "")
 
 
 def _removal(situation: Situation, entry: Entry, observed: Observed) -> Step:

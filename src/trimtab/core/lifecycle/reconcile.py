@@ -260,9 +260,11 @@ def _obey(draft: Draft, looked: Looked, found: hooks.Next) -> Decision:
 
 
 def _grant(draft: Draft, looked: Looked) -> None:
-    """The removals of an approved plan are granted, whatever becomes of the rest of it. An approval of what the plan was before is void."""
+    """What an approved plan removes or takes over is granted, whatever becomes of the rest of it. An approval of what the plan was before
+    is void.
+    """
     approved = looked.lifted or looked.plan.hash in draft.state.approved
-    uids = {step.uid for step in looked.plan.steps if step.action == Action.REMOVE} if approved else set()
+    uids = {step.uid for step in looked.plan.steps if step.action in (Action.REMOVE, Action.HANDOVER)} if approved else set()
     draft.change(granted=draft.state.granted | uids, approved=frozenset())
 
 

@@ -33,7 +33,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
     else than ``current``, 0 while it does not. ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
     has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
-    whose removal such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
+    whose removal or taking over such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
     those whose removal has begun since without an approval. ``runs`` is what became of the hooks of ``current``, ``tries`` how often
     somebody asked for another try of them; ``deployed``: some Deployment has been healthy. ``proven`` is the content of those before ``current``
     that were healthy, shortened, the newest last (`occasion.py`). ``progress_seconds`` is what ``deadline`` is made from.

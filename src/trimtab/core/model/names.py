@@ -17,6 +17,13 @@ Revision = NewType("Revision", str)
 Identity = tuple[str, str, str, str]
 """(group, kind, namespace, name)."""
 
+Name = tuple[str, str, str]
+"""(group, kind, name): an Identity without its namespace, which two Environments may write differently and mean one object."""
+
+
+def name_of(identity: Identity) -> Name:
+    return identity[0], identity[1], identity[3]
+
 
 class ObjectRef(msgspec.Struct, frozen=True, order=True, rename="camel", dict=True):
     """Which object: ``ObjectRef("host.trimtab.dev/v1", "Process", "", "web")``. ``namespace`` is "" where there is none."""

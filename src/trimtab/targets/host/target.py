@@ -192,6 +192,15 @@ class HostTarget:
         """This machine has no namespaces."""
         return {one.identity: Location() for one in manifests}
 
+    def place(self) -> str:
+        """Each Environment for itself: its records, ports and logs are its own, and what another one has made it never sees, not even a
+        file at the same path.
+        """
+        return f"host/{self.name}"
+
+    def called(self, identity: Identity) -> str:
+        return "/".join(identity)
+
     async def preview(
         self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
     ) -> Preview:

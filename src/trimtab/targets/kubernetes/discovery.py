@@ -57,6 +57,11 @@ class Discovery:
         self._failed: dict[catalog.GroupVersion, ApiError] = {}
         self._lock = asyncio.Lock()
 
+    @property
+    def known(self) -> Catalog | None:
+        """The catalog as last seen; None before it could be read."""
+        return self._catalog
+
     async def resource(self, api_version: str, kind: str) -> Resource:
         """The resource of exactly this version. Raises UnknownKind or TransientError (Unavailable, or an ApiError of the catalog)."""
         group, version = split(api_version)

@@ -27,7 +27,7 @@ from .client import MANAGER, Client
 from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
-from .leaving import Beside
+from .leaving import Beside, Other
 from .newcomers import Newcomers
 from .objects import Object
 from .ownership import CONFLICTS, WAYS, may_be_unknown, replaces, stamped, strange
@@ -73,7 +73,7 @@ NOTHING = Leave()
 
 class Foreseen(msgspec.Struct, frozen=True):
     """``there`` is what is stored, where that had to be asked (``asked``; None: nothing is). ``taken``: the server would take it.
-    ``left`` is left to others, ``fixed`` what keeps it from being changed in place.
+    ``left`` is left to others, ``fixed`` what keeps it from being changed in place; ``others`` is who else has written what is there.
     """
 
     body: Body
@@ -82,6 +82,7 @@ class Foreseen(msgspec.Struct, frozen=True):
     taken: bool = False
     left: tuple[Left, ...] = ()
     fixed: Fixed | None = None
+    others: tuple[Other, ...] = ()
 
 
 class Foresight:
@@ -124,7 +125,8 @@ class Foresight:
             known = (await self._cluster.kind(resource, namespace)).get(namespace, manifest.ref.name)
             if known is None:
                 asking = self._ask(manifest, resource, beside)
-                return await asking if shown else await self._follow(manifest, resource, asking)
+                new = await asking if shown else await self._follow(manifest, resource, asking)
+                return await self._of_another(manifest, resource, beside, new, (leave, scaled))
             left = leaving.left(manifest, known.others, leave, scaled)
             wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), known.others)
             if self._unchanged(known, wanted, resource, gone):
@@ -135,6 +137,26 @@ class Foresight:
             return [problem(manifest, error.field, error.words, error.remedy)]
         except (Invalid, Forbidden) as error:
             return refusals.problems(manifest, error)
+
+    async def _of_another(
+        self,
+        manifest: Manifest,
+        resource: Resource,
+        beside: Sequence[Manifest],
+        found: Foreseen | list[Problem],
+        rules: tuple[Leave, Beside],
+    ) -> Foreseen | list[Problem]:
+        """What another Environment of ours has, no watch of this one shows: what is left of it to others is so here as well."""
+        there = found.there if isinstance(found, Foreseen) else None
+        if not isinstance(found, Foreseen) or there is None or there.owner is None:
+            return found
+        if there.owner.installation != self._cluster.installation:
+            return found
+        leave, scaled = rules
+        left = leaving.left(manifest, found.others, leave, scaled)
+        wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), found.others)
+        again = await self._ask(wanted, resource, beside) if gone else found
+        return msgspec.structs.replace(again, left=left) if isinstance(again, Foreseen) else again
 
     async def _follow(
         self, manifest: Manifest, resource: Resource, asking: Coroutine[Any, Any, Foreseen | list[Problem]]
@@ -245,7 +267,7 @@ class Foresight:
         if there is None:
             return Foreseen(foreseen, taken=bool(entry))
         observed = looked(there, manifest.ref, self._cluster.namespace)
-        answer = Foreseen(foreseen, observed, fixed=fixed)
+        answer = Foreseen(foreseen, observed, fixed=fixed, others=describe(there, self._cluster.namespace).others)
         if known is not None and not redefined and known.version == describe(there, self._cluster.namespace).version:
             self._keep(manifest, known, answer, gone)
             if answer.body == observed.body and fields.tree(entry) == fields.tree(known.managed):

@@ -40,13 +40,14 @@ from .foreseeing import Foreseen, Foresight
 from .judging import WAITING, Judging
 from .known import Known, describe
 from .objects import Object
-from .ownership import CONFLICTS, DIGEST, replaces
+from .ownership import CONFLICTS, DIGEST, itself, replaces
 from .refusals import failed, problem
 from .requests import Propagation, Selector
 from .resources import Resource
 from .rules import Rules
 from .settings import KubernetesSettings
 from .taking import Managers, take
+from .whereabouts import Whereabouts
 
 REQUESTS_AT_ONCE_MAX = 16
 ABILITIES_SECONDS = 300.0
@@ -66,6 +67,7 @@ class KubernetesTargets:
         self._installation, self._clock, self._chance = installation, clock, chance
         self._targets: dict[str, KubernetesTarget] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._whereabouts = Whereabouts(clock)
 
     def get(self, name: str, environment: Environment, mandate: Mandate = OWN) -> KubernetesTarget:
         settings = msgspec.convert(environment.target_settings, KubernetesSettings)
@@ -77,7 +79,7 @@ class KubernetesTargets:
             task = asyncio.create_task(known.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        target = KubernetesTarget(name, settings, self._installation, self._clock, client)
+        target = KubernetesTarget(name, settings, self._installation, self._clock, client, self._whereabouts)
         self._targets[name] = target
         return target.under(mandate)
 
@@ -90,8 +92,17 @@ class KubernetesTarget:
     watches see is seen once, with Trimtab's own.
     """
 
-    def __init__(self, name: str, settings: KubernetesSettings, installation: str, clock: Clock, client: Client) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: KubernetesSettings,
+        installation: str,
+        clock: Clock,
+        client: Client,
+        whereabouts: Whereabouts,
+    ) -> None:
         self.name, self.settings = name, settings
+        self._whereabouts = whereabouts
         self.mandate = OWN
         self.judging = Judging(Rules(settings.health)) if settings.health else None
         self.cluster = Cluster(installation, name, settings, client, clock, self._tell, self.judging)
@@ -135,6 +146,7 @@ class KubernetesTarget:
 
     async def observe(self, scope: Scope) -> Mapping[Identity, Observed]:
         """From what the watches know. Objects that are not ours show up in `preview`, which asks the server."""
+        await self._whereabouts.ask(self.cluster.client, self.name)
         if scope.refs is None:
             everything = [known for known in await self.cluster.everything() if self._ours(known)]
             return {known.ref.identity: self._observed(known, known.ref) for known in everything}
@@ -148,6 +160,18 @@ class KubernetesTarget:
 
     async def locate(self, manifests: Sequence[Manifest]) -> Mapping[Identity, Location]:
         return await locating.locate(self.cluster, manifests)
+
+    def place(self) -> str:
+        return self._whereabouts.of(self.cluster.client)
+
+    def called(self, identity: Identity) -> str:
+        """As the object itself says it; "" for a kind of which it is not known whether it has namespaces."""
+        group, kind, namespace, name = identity
+        catalog = self.cluster.client.discovery.known
+        resource = catalog.find(group, kind) if catalog is not None else None
+        if resource is None:
+            return ""
+        return itself(group, kind, (namespace or self.cluster.namespace) if resource.namespaced else "", name)
 
     async def preview(
         self, manifests: Sequence[Manifest], leave: Mapping[Identity, Leave] = NOTHING_LEFT, *, shown: bool = True
@@ -192,7 +216,7 @@ class KubernetesTarget:
             kind = await self.cluster.kind(resource, place)
             known = kind.get(place, step.ref.name)
             # What somebody else owns by now and is left to them is not sent: it could only be older than theirs.
-            wanted, gone = leaving.cut(step.manifest, step.left, known.others if known is not None else ())
+            wanted, gone = leaving.cut(step.manifest, step.left, await self._writers(step, resource, place, known))
             applied = await self._apply(step, wanted, resource)
         except TrimtabError as error:
             return failed(step, error)
@@ -308,6 +332,14 @@ class KubernetesTarget:
             if not (error.fixed and step.uid and replaces(manifest.annotations)):
                 raise
         return await self._anew(step, manifest, resource)
+
+    async def _writers(self, step: Step, resource: Resource, namespace: str, known: Known | None) -> tuple[leaving.Other, ...]:
+        """Who else has written what is there; it is asked for where another Environment's watch has it."""
+        if known is not None or not step.left or step.action != Action.HANDOVER:
+            return known.others if known is not None else ()
+        async with self._places:
+            found = await self._foresight.there(resource, namespace, step.ref.name)
+        return describe(found, self.cluster.namespace).others if found is not None else ()
 
     async def _run(self, step: Step, manifest: Manifest, resource: Resource) -> Object:
         """The object of a run is made once: what is there already with its digest is the answer to a request whose answer was lost."""
