@@ -1,14 +1,23 @@
-"""The chain from an object that is not well down to what is to blame."""
+"""What is said to happen next; and the chain from an object that is not well down to what is to blame."""
 
 from __future__ import annotations
+
+import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.core.model.health import HealthStatus
+from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.tree import NO_TREE, Child, Tree
-from trimtab.engine.queries.explaining import chain
+from trimtab.core.model.views import Reason
+from trimtab.engine.engine import Engine
+from trimtab.engine.queries.applications import ApplicationQueries
+from trimtab.engine.queries.explaining import MENDS, chain
+from trimtab.testing.factories import app, environment, manifest
+from trimtab.testing.faults import Fault
+from trimtab.testing.stage import Stage, on_stage
 
 WELL, ILL = HealthStatus.HEALTHY, HealthStatus.DEGRADED
 
@@ -53,3 +62,47 @@ def test_each_link_is_a_child_of_the_one_before(children: list[Child], to: str) 
         assert link in level
         level = link.children
     assert not links or links[-1].object.name == to or all(link.health == ILL for link in links)
+
+
+
+def web(version: int = 1, **spec: object) -> Manifest:
+    return manifest("Process", "web", version=version, **spec)
+
+
+async def reasons(stage: Stage, engine: Engine, *manifests: Manifest) -> dict[str, Reason]:
+    """What is explained a while after they were committed, by its state and its subject."""
+    stage.commit(environment(), app("shop"), shop=list(manifests))
+    await asyncio.sleep(10)
+    (view,) = await ApplicationQueries(engine).explain("shop")
+    return {f"{reason.state} {reason.subject}": reason for reason in view.reasons}
+
+
+def test_a_refusal_that_no_other_try_mends_is_not_told_as_one_that_passes() -> None:
+    """Of content as a whole, which is rendered all right, and of one Step; what stands behind it waits for it."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        assert await reasons(stage, engine, web()) == {}
+        (whole,) = (await reasons(stage, engine, web(2, invalid="unknown field"))).values()
+        assert (whole.state, whole.next) == ("refused", f"what runs stays; {MENDS}")
+        said = await reasons(stage, engine, web(3, refuses="no such account"), manifest("Process", "job", wave=1))
+        assert said["to update Process/web"].next == MENDS
+        assert said["to create Process/job"].reason.startswith("it waits for the next try: Process/web failed ")
+        assert said["to create Process/job"].next.startswith("the next look is in ")
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_what_may_pass_by_itself_is_told_with_the_next_look() -> None:
+    """A call that failed on its way is made again."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        for _ in range(20):
+            stage.faults.plan("target.apply:before", Fault.FAILED)
+        said = await reasons(stage, engine, web())
+        assert said["to create Process/web"].next.startswith("the next look is in ")
+        await stage.stop(task)
+
+    on_stage(story)

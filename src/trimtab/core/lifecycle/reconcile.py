@@ -436,7 +436,8 @@ def _took(draft: Draft, took: Took) -> Decision:
     first = failures[0]
     message = f"{first.ref}: {first.message}" + (f". {first.remedy}" if first.remedy else "")
     lasting = not all(failure.transient for failure in failures)
-    return _fail(draft, message, first.ref, blame=(lasting and not state.settled) or state.attempt + 1 >= PATIENCE_ATTEMPTS)
+    blame = (lasting and not state.settled) or state.attempt + 1 >= PATIENCE_ATTEMPTS
+    return _fail(draft, message, first.ref, blame=blame, lasting=lasting)
 
 
 def _applied(draft: Draft, taken: Step, outcome: Applied) -> None:
@@ -455,14 +456,14 @@ def _stumbled(draft: Draft, stumbled: Stumbled) -> Decision:
         draft.change(health=Health(HealthStatus.UNKNOWN, stumbled.message), sync="unknown")
     # A target that does not answer says nothing about what runs there, so a settled Deployment is not called failed for it.
     patient = stumbled.transient and (draft.state.settled or draft.state.attempt + 1 < PATIENCE_ATTEMPTS)
-    return _fail(draft, stumbled.message, stumbled.object, blame=not patient)
+    return _fail(draft, stumbled.message, stumbled.object, blame=not patient, lasting=not stumbled.transient)
 
 
-def _fail(draft: Draft, message: str, object_: ObjectRef | None, *, blame: bool) -> Decision:
-    """Back off; ``blame`` the Deployment where the failure is its own or has lasted."""
+def _fail(draft: Draft, message: str, object_: ObjectRef | None, *, blame: bool, lasting: bool) -> Decision:
+    """Back off; ``blame`` the Deployment where the failure is its own or has lasted. A ``lasting`` one the next try meets again."""
     attempt = draft.state.attempt + 1
     retry_at = draft.now + timedelta(seconds=backoff_seconds(attempt))
-    draft.change(attempt=attempt, retry_at=retry_at)
+    draft.change(attempt=attempt, retry_at=retry_at, lasting=lasting)
     if blame:
         if draft.current.phase != Phase.FAILED:
             draft.tell("deployment.failed", message, object=str(object_ or ""))

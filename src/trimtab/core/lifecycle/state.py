@@ -31,7 +31,8 @@ class Reconciliation(msgspec.Struct, frozen=True):
     ``current`` is what is being made and kept true, ``pending`` newer content of Git that waits for a gate or could not be
     rendered (then its phase is failed). ``behind`` is the sequence since which Git has wanted something
     else than ``current``, 0 while it does not. ``touched`` are the objects that ``current`` has changed so far. ``settled``: ``current``
-    has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``undeclared``: Git no longer
+    has been healthy, so a difference from now on is drift. ``retry_at``: no Step is taken before. ``attempt`` counts failures in a row; ``lasting``: the last of
+    them is a refusal, which the next try meets again. ``undeclared``: Git no longer
     declares the Application here, and it ends when nothing of it is left. ``approved`` are hashes of plans, ``granted`` uids of objects
     whose removal or taking over such a plan covers. ``owned`` is how many objects there were when Git and the target last agreed, ``removed``
     those whose removal has begun since without an approval. ``runs`` is what became of the hooks of ``current``, ``tries`` how often
@@ -51,6 +52,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
     undeclared: bool = False
     deadline: datetime | None = None
     attempt: int = 0
+    lasting: bool = False
     retry_at: datetime | None = None
     approved: frozenset[str] = frozenset()
     granted: frozenset[str] = frozenset()

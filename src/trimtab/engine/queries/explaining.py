@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trimtab.core.lifecycle.draft import BACKOFF_SECONDS_MAX
 from trimtab.core.lifecycle.occasion import occasion
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Phase
@@ -21,6 +22,11 @@ from trimtab.engine.engine import Session
 from .looks import trees_of
 from .reader import WELL, problems_of, row_of
 
+MENDS = (
+    "a commit that mends it, or a change of the target; until then the same is refused again,"
+    f" and tried less and less often, at last every {BACKOFF_SECONDS_MAX / 60:.0f} minutes"
+)
+"""What moves on what a target has refused."""
 CHAINS_MAX = 20
 """Objects whose chain is read; of the others the cause that is known is told."""
 
@@ -70,8 +76,11 @@ def _explain_origin(session: Session, key: Key) -> list[Reason]:
 
 
 def _explain_content(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
+    refused = {problem.message for problem in session.world.live[key].refused}
     reasons = [
-        Reason(str(key), "not rendered", str(problem), "what runs stays; a commit that mends it")
+        Reason(str(key), "refused", str(problem), f"what runs stays; {MENDS}")
+        if problem.message in refused
+        else Reason(str(key), "not rendered", str(problem), "what runs stays; a commit that mends it")
         for problem in problems_of(session, key)
     ]
     if state.pending is not None and state.pending.phase == Phase.PENDING:
@@ -100,23 +109,36 @@ def _explain_way(state: Reconciliation) -> list[Reason]:
 def _explain_plan(session: Session, key: Key, state: Reconciliation) -> list[Reason]:
     live = session.world.live[key]
     reasons: list[Reason] = []
-    if live.plan is not None:
+    if live.plan is not None and not live.refused:  # else it is a plan of what was before
         for hold in live.plan.holds:
             lifted = hold.lifted_by.replace("HASH", live.plan.hash)
             reasons.append(Reason(str(hold.object or key), "held", hold.reason, lifted))
         for step in live.plan.steps:
-            seconds = session.workers.next_try(key)
-            following = f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
+            following = _what_follows(step, state, session.workers.next_try(key))
             reasons.append(Reason(str(step.ref), f"to {step.action}", _why_not_yet(step, state), following))
     return reasons
+
+
+def _what_follows(step: Step, state: Reconciliation, seconds: float | None) -> str:
+    nobody = state.current is not None and state.current.object is None
+    if state.attempt and state.lasting and (nobody or _is_to_blame(step, state)):
+        return MENDS
+    return f"the next look is in {seconds:.0f} s" if seconds is not None else "the next event"
 
 
 def _why_not_yet(step: Step, state: Reconciliation) -> str:
     if state.retry_at is None:
         return "what comes before it is not done or not healthy yet"
-    times = f"it failed {state.attempt} time{'s' if state.attempt != 1 else ''}"
-    failed = state.current is not None and state.current.object is not None and state.current.object.identity == step.ref.identity
-    return f"{times}: {state.current.message}" if failed and state.current is not None else times
+    times = f"failed {state.attempt} time{'s' if state.attempt != 1 else ''}"
+    if _is_to_blame(step, state) and state.current is not None:
+        return f"it {times}: {state.current.message}"
+    to_blame = state.current.object if state.current is not None else None
+    return f"it waits for the next try: {to_blame} {times}" if to_blame is not None else f"it {times}"
+
+
+def _is_to_blame(step: Step, state: Reconciliation) -> bool:
+    to_blame = state.current.object if state.current is not None else None
+    return to_blame is not None and to_blame.identity == step.ref.identity
 
 
 def _explain_object(identity: Identity, health: Health, tree: Tree, state: Reconciliation) -> Reason:
