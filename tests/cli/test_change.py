@@ -21,7 +21,7 @@ from trimtab.core.model.event import Event
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
 from trimtab.core.model.trail import Link
-from trimtab.core.model.views import HoldView, PlanView, StepView
+from trimtab.core.model.views import HoldView, PlanView, ProblemView, StepView
 from trimtab.engine.changes.options import KNOWN
 
 from .conftest import NOON, Line, Server
@@ -149,6 +149,20 @@ def test_a_second_approval_shows_the_difference_alone(line: Line) -> None:
     assert "production, since you approved sha256:aaaaaaaaaaaa\n  no more:\n    - remove Process/web" in result.out.replace(
         "\n  - remove", "\n    - remove"
     )
+
+
+def test_what_has_no_effect_is_told_with_its_place(line: Line) -> None:
+    note = ProblemView(
+        "shop/web.yaml", 3, "metadata.annotations", "the sync option has no effect here", "Those that have one: Prune=false"
+    )
+    result = line("change", "plan", "12", server=Server(change_plan=planned(plan=PlanView(HASH, [], [], [], notes=[note]))))
+    assert result.out.splitlines() == [
+        "production",
+        "Without effect, and no reason to hold anything:",
+        "  shop/web.yaml:3: metadata.annotations: the sync option has no effect here",
+        "      Those that have one: Prune=false",
+        "Nothing would change.",
+    ]
 
 
 def test_what_is_held_for_one_reason_is_told_at_once(line: Line) -> None:

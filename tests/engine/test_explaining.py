@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trimtab.core.model.health import HealthStatus
 from trimtab.core.model.manifest import Manifest
-from trimtab.core.model.names import ObjectRef
+from trimtab.core.model.names import Key, ObjectRef
+from trimtab.core.model.plan import Plan
 from trimtab.core.model.tree import NO_TREE, Child, Tree
 from trimtab.core.model.views import Reason
 from trimtab.engine.engine import Engine
@@ -64,7 +65,6 @@ def test_each_link_is_a_child_of_the_one_before(children: list[Child], to: str) 
     assert not links or links[-1].object.name == to or all(link.health == ILL for link in links)
 
 
-
 def web(version: int = 1, **spec: object) -> Manifest:
     return manifest("Process", "web", version=version, **spec)
 
@@ -103,6 +103,26 @@ def test_what_may_pass_by_itself_is_told_with_the_next_look() -> None:
             stage.faults.plan("target.apply:before", Fault.FAILED)
         said = await reasons(stage, engine, web())
         assert said["to create Process/web"].next.startswith("the next look is in ")
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+def test_what_has_no_effect_on_a_target_is_noted_and_holds_nothing() -> None:
+    """In the plan and in the explanation, with its place; it changes no hash, so that no approval depends on it."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        said = await reasons(stage, engine, web(vain="this does nothing here"))
+        assert said["without effect shop@host"].reason == "apps/shop/process-web.json: Process/web: this does nothing here"
+        assert stage.phase(engine, "shop") == "healthy"
+        shown = await ApplicationQueries(engine).plan("shop")
+        assert [(note.file, note.message) for note in shown.notes] == [
+            ("apps/shop/process-web.json", "Process/web: this does nothing here")
+        ]
+        made = engine.current().world.live[Key("host", "shop")].plan
+        assert made is not None
+        assert made.hash == Plan(made.application, made.environment, made.steps, made.holds).hash
         await stage.stop(task)
 
     on_stage(story)

@@ -39,6 +39,8 @@ async def test_what_is_kept_and_what_asks_before_it_goes(world: World) -> None:
         with_options(config_map("asks"), "Validate=false, Prune=confirm"),
     )
     await world.settle([kept, asks, manifest(config_map("goes"))])
+    preview = await world.target.preview([kept, asks])
+    assert [note.message for note in preview.notes] == ['ConfigMap/asks: the sync option "Validate=false" has no effect here']
     made = await world.plan([])
     assert [step.ref.name for step in made.steps] == ["goes"]
     assert [(hold.object.name if hold.object else "", hold.approvable) for hold in made.holds] == [("asks", True)]

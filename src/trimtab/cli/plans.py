@@ -50,6 +50,9 @@ def tell_plan(out: Out, view: PlanView, *, together: bool = False) -> None:
         for hold in view.holds:
             tell_hold(out, hold)
     tell_left(out, view.left)
+    if view.notes:
+        out.line("Without effect, and no reason to hold anything:")
+        out.problems(view.notes)
     out.line(_summary(view))
     if view.steps or view.holds:
         out.line(f"plan {view.hash}")

@@ -323,6 +323,7 @@ class Hands:
             leave=leave,
             left=preview.left,
             fixed=preview.fixed,
+            notes=preview.notes,
             adopt=found[0].spec.adopt if found else False,
             approved=state.approved | cleared,
             guard=guard,

@@ -57,6 +57,8 @@ class Preview(msgspec.Struct, frozen=True):
     """Fields that somebody else has written and that are to be left to them: by ``leave``, or by what the target knows itself."""
     fixed: Mapping[Identity, Fixed] = {}
     """Objects that can only be made anew, and not be changed to what their Manifest says."""
+    notes: tuple[Problem, ...] = ()
+    """What Git says that has no effect on this target: nothing is refused for it, and people are told."""
 
 
 class Target(Protocol):

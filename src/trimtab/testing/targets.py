@@ -4,8 +4,8 @@ In: the calls of the Target port, and what else befalls a world (`drift`, `delet
 port's answers and a count of the calls; every mutation is in the world's journal (`objects.py`).
 
 A manifest's spec may ask for trouble: ``{"never": "ready"}`` makes an object that never gets healthy, ``{"fails": "why"}`` one
-that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`. ``fixed`` can only be set when
-an object is made. The annotation `WHEN` makes a hook that tells one Deployment from another.
+that is degraded, ``{"invalid": "why"}`` is refused by `preview`, ``{"refuses": "why"}`` by `apply`; ``{"vain": "why"}`` makes a note. ``fixed`` can only
+be set when an object is made. The annotation `WHEN` makes a hook that tells one Deployment from another.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class FakeTarget:
         problems = [problem for manifest in manifests if (problem := self._validate(manifest)) is not None]
         bodies = {manifest.identity: manifest.body for manifest in manifests}
         fixed = {one.identity: Fixed(("spec.fixed",), _replaces(one)) for one in manifests if self._differs(one)}
-        return Preview(bodies, tuple(problems), fixed=fixed)
+        notes = tuple(Problem(f"{one.ref}: {why}", one.file) for one in manifests if (why := spec_of(one.body).get("vain")))
+        return Preview(bodies, tuple(problems), fixed=fixed, notes=notes)
 
     def _differs(self, manifest: Manifest) -> bool:
         found = self.objects.there.get(manifest.identity)

@@ -230,6 +230,7 @@ async def _plan_of(
         leave=leave,
         left=preview.left,
         fixed=preview.fixed,
+        notes=preview.notes,
         adopt=application.spec.adopt if application else False,
         hooks=[Hooked(manifest, hook, phases_at("first" if first else "later", hook)) for manifest, hook in hooks],
     )

@@ -42,6 +42,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from trimtab.core.model.config import RemovalBudget
+from trimtab.core.model.errors import Problem
 from trimtab.core.model.hook import ENDING, HookPhase, HookRun
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave, Left
@@ -90,7 +91,7 @@ class Situation:
     with what is theirs. ``suspended`` are applications that must not be touched. ``doubts`` are reasons why "Git no longer wants it" cannot be trusted now. ``granted`` are uids whose removal or taking over somebody approved,
     ``removed`` what has begun to be removed without that since Git and the target last agreed, ``owned`` how many objects there were
     then (None: they agreed until now). ``leave`` is what the ignore rules leave of an object to others, ``left`` what the target has
-    found to be theirs; ``fixed`` are objects that can only be made anew. ``elsewhere`` is what other applications of the environment remove at the same Revision.
+    found to be theirs; ``fixed`` are objects that can only be made anew, ``notes`` what has no effect on the target. ``elsewhere`` is what other applications of the environment remove at the same Revision.
     ``hooks`` are those that Git has, or had when the application ends, which are not among ``desired``, ``withheld`` those of the ending that nobody has any more, ``runs`` what became of them in this Deployment, ``failed`` that the
     Deployment has failed, ``occasion`` which Deployment this is for them. ``ending``: Git declares the application no more.
     """
@@ -115,6 +116,7 @@ class Situation:
     leave: Mapping[Identity, Leave] = field(default_factory=dict)
     left: Mapping[Identity, tuple[Left, ...]] = field(default_factory=dict)
     fixed: Mapping[Identity, Fixed] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
     adopt: bool = False
     approved: frozenset[str] = frozenset()
     hooks: Sequence[Hooked] = ()
@@ -160,7 +162,9 @@ def plan(situation: Situation) -> Plan:
         steps, before = _with_removals(steps, held[0])
         holds += before
     steps, holds = sorted([*steps, *removals], key=_in_order), [*sorted(holds, key=_by_object), *held]
-    made = Plan(situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation))
+    made = Plan(
+        situation.key.application, situation.key.environment, tuple(steps), tuple(holds), _left(situation), situation.notes
+    )
     if made.hash in situation.approved:
         return _lift(made)
     return _guarded(made, situation.guard) if situation.guard else made
@@ -479,10 +483,10 @@ def _guarded(made: Plan, reason: str) -> Plan:
     """The same plan with nothing of it to be done: another plan than the approved one must not even begin."""
     lifted_by = f"approving this plan: trimtab app approve {made.application} HASH"
     held = tuple(Hold(step.ref, reason, lifted_by, approvable=True, step=step) for step in made.steps)
-    return Plan(made.application, made.environment, (), (*held, *made.holds), made.left)
+    return Plan(made.application, made.environment, (), (*held, *made.holds), made.left, made.notes)
 
 
 def _lift(made: Plan) -> Plan:
     lifted = tuple(hold.step for hold in made.holds if hold.approvable and hold.step is not None)
     rest = tuple(hold for hold in made.holds if not hold.approvable)
-    return Plan(made.application, made.environment, made.steps + lifted, rest, made.left)
+    return Plan(made.application, made.environment, made.steps + lifted, rest, made.left, made.notes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .errors import Problem
 from .manifest import Manifest, digest
 from .names import ObjectRef
 
@@ -83,13 +84,16 @@ class LeftField(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
-    """What would be done for one Application in one Environment, in order. ``left`` is told, and no part of the hash."""
+    """What would be done for one Application in one Environment, in order. ``left`` and ``notes``, what Git says that has no effect there,
+    are told, and no part of the hash.
+    """
 
     application: str
     environment: str
     steps: tuple[Step, ...] = ()
     holds: tuple[Hold, ...] = ()
     left: tuple[LeftField, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
     @property
     def empty(self) -> bool:

@@ -121,6 +121,7 @@ class PlanView(View, frozen=True):
     errors: list[ProblemView]
     plans: dict[str, str] = {}
     left: list[LeftView] = []
+    notes: list[ProblemView] = []
 
     @classmethod
     def of(cls, plans: list[Plan], errors: list[Problem], *, combined: str) -> PlanView:
@@ -150,6 +151,7 @@ class PlanView(View, frozen=True):
                 for plan in plans
                 for left in plan.left
             ],
+            notes=[ProblemView.of(note) for plan in plans for note in plan.notes],
         )
 
 

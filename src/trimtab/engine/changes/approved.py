@@ -59,7 +59,7 @@ def since(plan: EnvironmentPlanView, approved: Snapshot) -> EnvironmentPlanView:
     dropped = [step for subject, step in before.items() if subject not in now]
     known = {(hold.object, hold.reason) for hold in approved.plan.holds}
     holds = [hold for hold in plan.plan.holds if (hold.object, hold.reason) not in known]
-    left = msgspec.structs.replace(plan.plan, steps=steps, holds=holds, left=[])
+    left = msgspec.structs.replace(plan.plan, steps=steps, holds=holds, left=[], notes=[])
     return msgspec.structs.replace(plan, plan=left, since=approved.hash, dropped=dropped)
 
 

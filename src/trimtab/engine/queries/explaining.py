@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from trimtab.core.lifecycle.draft import BACKOFF_SECONDS_MAX
 from trimtab.core.lifecycle.occasion import occasion
 from trimtab.core.lifecycle.state import Reconciliation
@@ -45,6 +47,7 @@ async def explained(session: Session, key: Key) -> ExplainView:
         *_explain_plan(session, key, state),
         *(_explain_object(identity, health, trees.get(identity, NO_TREE), state) for identity, health in unwell),
         *_explain_left(session, key),
+        *_explain_notes(session, key),
     ]
     row = row_of(session, key)
     summary = f"{key}: {row.sync}, {row.health}" + (f": {row.message}" if row.message else "")
@@ -183,6 +186,14 @@ def _explain_left(session: Session, key: Key) -> list[Reason]:
     return [
         Reason(str(left.object), "left to others", f"{left.pointer}: to {left.to}", "nothing is done; it is as they set it")
         for left in (made.left if made is not None else ())
+    ]
+
+
+def _explain_notes(session: Session, key: Key) -> list[Reason]:
+    made = session.world.live[key].plan
+    return [
+        Reason(str(key), "without effect", str(msgspec.structs.replace(note, remedy="")), note.remedy)
+        for note in (made.notes if made is not None else ())
     ]
 
 

@@ -30,7 +30,7 @@ from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from . import adoption, checking, content, foreseeing, hooks, leaving, locating, order, podlogs, renamed, tree
+from . import adoption, checking, content, foreseeing, hooks, leaving, locating, options, order, podlogs, renamed, tree
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -200,7 +200,9 @@ class KubernetesTarget:
                 fixed[manifest.identity] = answer.fixed
             if answer.asked:
                 observed[manifest.identity] = await self._judged(answer.there)
-        return Preview(bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left, fixed)
+        return Preview(
+            bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left, fixed, options.notes(manifests)
+        )
 
     async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
         found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
