@@ -42,6 +42,8 @@ def page_examples(name: str) -> list[dict[str, Any]]:
     ]
 
 
+KUBERNETES = BASE.parent
+REHEARSAL, REPAIR = documents(KUBERNETES / "itself" / "rehearsal.yaml"), documents(KUBERNETES / "repair" / "pod.yaml")
 SHIPPED = [one for path in sorted(BASE.glob("*.yaml")) for one in documents(path) if one["kind"] != "Kustomization"]
 DEPLOYMENT = next(one for one in SHIPPED if one["kind"] == "Deployment")
 POD = DEPLOYMENT["spec"]["template"]["spec"]
@@ -61,7 +63,7 @@ def step(body: dict[str, Any]) -> Step:
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 async def test_what_is_shipped_keeps_to_each_policy_that_we_show(policy: Policy) -> None:
     change = Change(1, "trimtab", "main", "more", "Trimtab", "ada", (PatchSet(1, Revision("a" * 40), "ada", MONDAY),), MONDAY)
-    plan = Plan("trimtab", "production", tuple(step(body) for body in SHIPPED))
+    plan = Plan("trimtab", "production", tuple(step(body) for body in (*SHIPPED, *REHEARSAL)))
     approvals = (("sue", "production"),)
     proposal = Proposal(change=change, plans=(plan,), files=("a",), groups=(), now=MONDAY, approvals=approvals)
     (check,) = await Policing(DirectJudge(), NoCheckers()).judge([policy], proposal)
@@ -76,7 +78,7 @@ def test_the_rights_are_those_of_the_page() -> None:
 
 
 def test_the_rights_to_keep_itself_are_no_more_than_its_own_kinds_and_no_right_to_escalate() -> None:
-    role, binding = documents(ROOT / "deploy" / "kubernetes" / "itself" / "rights.yaml")
+    role, binding = documents(KUBERNETES / "itself" / "rights.yaml")
     (rule,) = role["rules"]
     assert (rule["apiGroups"], rule["resources"]) == (["rbac.authorization.k8s.io"], ["clusterroles", "clusterrolebindings"])
     assert not {"escalate", "bind", "*"} & set(rule["verbs"])
@@ -100,7 +102,7 @@ def test_the_server_understands_what_it_is_told() -> None:
     known = {option.envvar for option in serve.params if isinstance(option, click.Option)}
     names = {one["name"] for one in CONTAINER["env"]} | {
         one["name"]
-        for patch in documents(ROOT / "deploy" / "kubernetes" / "example" / "server.yaml")
+        for patch in documents(KUBERNETES / "example" / "server.yaml")
         for one in patch["spec"]["template"]["spec"]["containers"][0]["env"]
     }
     assert names - known == {"REPOSITORY"}
@@ -128,8 +130,37 @@ def test_it_runs_without_privileges_on_a_read_only_file_system() -> None:
     assert {mount["mountPath"] for mount in CONTAINER["volumeMounts"]} == {"/data", "/tmp"}
 
 
+def test_the_rehearsal_is_run_before_a_release_as_the_server_itself_would_be() -> None:
+    """Same image, user and limits of privileges, so that what starts there starts here; without the data and the account."""
+    (job,) = REHEARSAL
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert job["metadata"]["annotations"] == {"trimtab.dev/hook": "pre"}
+    assert (container["image"], container["securityContext"]) == (CONTAINER["image"], CONTAINER["securityContext"])
+    assert pod["securityContext"].items() <= POD["securityContext"].items()
+    assert (pod["nodeSelector"], pod["automountServiceAccountToken"]) == (POD["nodeSelector"], False)
+    assert "volumeMounts" not in container
+
+
+def test_the_pod_for_repairs_is_the_servers_with_another_command() -> None:
+    """It reads and writes the data as the server does, and has not got its account."""
+    (pod,) = REPAIR
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["securityContext"] == POD["securityContext"]
+    assert pod["spec"]["volumes"] == POD["volumes"]
+    assert [container[one] for one in ("image", "securityContext", "volumeMounts")] == [
+        CONTAINER[one] for one in ("image", "securityContext", "volumeMounts")
+    ]
+    assert not pod["spec"]["automountServiceAccountToken"]
+
+
+def test_the_cluster_makes_no_variables_of_the_service() -> None:
+    """Those of a Service named `trimtab` would begin with TRIMTAB_, as our settings do."""
+    assert POD["enableServiceLinks"] is False
+
+
 def test_the_image_is_of_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert CONTAINER["image"] == f"trimtab:{version}"
-    (example,) = documents(ROOT / "deploy" / "kubernetes" / "example" / "kustomization.yaml")
+    (example,) = documents(KUBERNETES / "example" / "kustomization.yaml")
     assert example["images"][0]["newTag"] == version

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.test_loop import healthy
+from tests.kubernetes.test_loop import healthy, states
 
+from trimtab.core.model.deployment import Phase
 from trimtab.engine.queries import Queries
 from trimtab.targets.kubernetes import kubeconfig
 from trimtab.testing.served import Repository
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 INSTALLATION = "platform"
 DEPLOYMENT = "/apis/apps/v1/namespaces/trimtab/deployments/trimtab"
 POLICY = "/apis/networking.k8s.io/v1/namespaces/trimtab/networkpolicies/trimtab"
+REHEARSAL = "deploy/kubernetes/itself/rehearsal.yaml"
 EXAMPLE = "deploy/kubernetes/example/kustomization.yaml"
 DECLARED = """\
 apiVersion: trimtab.dev/v1
@@ -97,6 +99,16 @@ async def until_told(server: Running, words: str) -> str:
             await asyncio.sleep(0.05)
 
 
+async def until_failed(server: Running, sequence: int) -> str:
+    """What is said of the Deployment of that commit, which fails."""
+    async with asyncio.timeout(30):
+        while True:
+            (deployment,) = [state.current for state in states(server).values()]
+            if deployment is not None and deployment.sequence >= sequence and deployment.phase is Phase.FAILED:
+                return deployment.message
+            await asyncio.sleep(0.05)
+
+
 def image(cluster: Cluster) -> str:
     return str(cluster.api.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["image"])
 
@@ -113,7 +125,7 @@ async def test_trimtab_manages_trimtab(
     source = str(repository.path)
     async with running(Settings(repository=source, data=tmp_path / "outside", installation=INSTALLATION)) as server:
         await runs(server, 1)
-        pods = cluster.api.items("/api/v1/namespaces/trimtab/pods")
+        pods = cluster.api.items("/api/v1/namespaces/trimtab/pods?labelSelector=app.kubernetes.io/name=trimtab")
         assert [pod["status"]["phase"] for pod in pods] == ["Running"]
         assert pods[0]["spec"]["containers"][0]["image"] == "registry.example.com/trimtab:0.1.0"
 
@@ -134,6 +146,18 @@ async def test_trimtab_manages_trimtab(
         await runs(server, 2)
         # A Deployment of its own that it removes or makes anew would be another one.
         assert (image(cluster), cluster.api.get(DEPLOYMENT)["metadata"]["uid"]) == ("registry.example.com/trimtab:0.3.0", uid)
+
+        # An image that does not come is not rolled out: the one that runs stays.
+        rehearsal = (repository.path / REHEARSAL).read_text(encoding="utf-8")
+        missing = "activeDeadlineSeconds: 2\n  template:\n    metadata:\n      annotations: {node.test/behaviour: imagepull}\n"
+        repository.write({REHEARSAL: rehearsal.replace("activeDeadlineSeconds: 300\n  template:\n    metadata:\n", missing)})
+        alter(repository, EXAMPLE, "newTag: 0.3.0", "newTag: 0.4.0")
+        server.wake()
+        assert "Job/trimtab/rehearsal failed" in await until_failed(server, 3)
+        assert (image(cluster), cluster.api.get(DEPLOYMENT)["metadata"]["uid"]) == ("registry.example.com/trimtab:0.3.0", uid)
+        repository.write({REHEARSAL: rehearsal})
+        alter(repository, EXAMPLE, "newTag: 0.4.0", "newTag: 0.3.0")
+        await runs(server, 4)
 
         # It cannot give itself a right that it has not got.
         role = 'rules:\n  - {apiGroups: ["*"], resources: ["*"], verbs: ["*"]}\n'

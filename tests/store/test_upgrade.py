@@ -114,6 +114,22 @@ async def test_a_newer_file_is_refused(path: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+async def test_the_refusal_of_a_newer_file_names_the_copy_of_before(path: Path, tmp_path: Path) -> None:
+    """It works when it is put there; without one, the file is to be moved away."""
+    migrate(path, one_more(tmp_path, "INSERT INTO extra VALUES (7)"))
+    copy = path.with_name(f"{path.name}.schema-{HERE}")
+    with pytest.raises(UserError, match=rf"or put {copy.name} in its place, without {path.name}-wal"):
+        SqlStore.open(path)
+    for newer in path.parent.glob(f"{path.name}-*"):
+        newer.unlink()
+    copy.replace(path)
+    await SqlStore.open(path).close()
+    migrate(path, one_more(tmp_path / "again", "INSERT INTO extra VALUES (7)"))
+    copy.unlink()
+    with pytest.raises(UserError, match=rf"or move {path.name} away"):
+        SqlStore.open(path)
+
+
 def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     """A database with other tables in it is refused, untouched."""
     path = tmp_path / "trimtab.db"

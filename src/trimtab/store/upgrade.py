@@ -29,10 +29,7 @@ def upgrade(connection: Connection, path: Path, *, migrations: Path = MIGRATIONS
     if version == versions[-1]:
         return
     if version and version not in versions:
-        raise UserError(
-            f"store: {path} was written by a newer Trimtab (schema {version}; this one knows up to {versions[-1]})",
-            remedy=f"Run the newer Trimtab, or move {path.name} away and start again. {REBUILT}",
-        )
+        raise _newer(path, version, versions)
     if version:
         _copy(connection, path, version)
     with connection.begin():
@@ -58,9 +55,25 @@ def current(connection: Connection, path: Path) -> str:
     return ""
 
 
+def _newer(path: Path, version: str, versions: list[str]) -> UserError:
+    """Names the copy that was made of the file before a newer program altered it, where there is one that this program knows."""
+    copies = [copy.name for known in reversed(versions) if (copy := _beside(path, known)).exists()]
+    away = f"move {path.name} away and start again. {REBUILT}"
+    if copies:
+        away = f"put {copies[0]} in its place, without {path.name}-wal and {path.name}-shm. What was recorded since is then lost"
+    return UserError(
+        f"store: {path} was written by a newer Trimtab (schema {version}; this one knows up to {versions[-1]})",
+        remedy=f"Run the newer Trimtab, or {away}",
+    )
+
+
+def _beside(path: Path, version: str) -> Path:
+    return path.with_name(f"{path.name}.schema-{version}")
+
+
 def _copy(connection: Connection, path: Path, version: str) -> None:
     """A whole and consistent copy, readable by its owner only; it appears under its name once it is complete."""
-    copy = path.with_name(f"{path.name}.schema-{version}")
+    copy = _beside(path, version)
     part = copy.with_name(copy.name + ".part")
     part.unlink(missing_ok=True)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
