@@ -17,8 +17,10 @@ from trimtab.core.decide.abroad import Abroad
 from trimtab.core.model.leaving import Leave
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.plan import Action, Applied, Plan
+from trimtab.targets.kubernetes import autoscalers
 
 SECONDS = 40.0
+CONTROLLER = "kube-controller-manager"
 MERGE = "application/merge-patch+json"
 
 
@@ -141,6 +143,41 @@ async def test_an_autoscaler_in_git_has_the_replicas_whoever_sets_them(world: Wo
     assert [left.pointer for left in made.left] == ["/spec/replicas"]
 
 
+async def test_replicas_follow_git_again_when_their_autoscaler_has_gone_from_git(
+    world: World, cluster: Cluster, namespace: str
+) -> None:
+    """As soon as it is removed; while the object that is to go is still there, its number is left alone."""
+    web = manifest(deployment(replicas=1))
+    await world.settle([web, manifest(autoscaler(2))])
+    scale(cluster, namespace, 2, by=CONTROLLER)
+    await quiet(world, [web, manifest(autoscaler(2))])
+    made = await world.plan([web])
+    assert [(step.action, step.ref.kind) for step in made.steps] == [("remove", "HorizontalPodAutoscaler")]
+    await world.act(made)
+    assert [change.path for change in (await drifts(world, [web])).steps[0].changes] == ["/spec/replicas"]
+    await world.settle([web])
+    assert cluster.api.get(path(namespace))["spec"]["replicas"] == 1
+    assert (await quiet(world, [web])).left == ()
+
+
+async def test_replicas_follow_git_again_when_the_autoscaler_of_somebody_else_has_gone(
+    world: World, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells us of that; it is seen at a look that is a while after it was seen there last."""
+    web, hpas = manifest(deployment(replicas=1)), f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+    await world.settle([web])
+    cluster.api.good("POST", hpas, autoscaler(3))
+    scale(cluster, namespace, 3, by=CONTROLLER)
+    await quiet(world, [web])
+    monkeypatch.setattr(autoscalers, "SEEN_SECONDS", 0.1)
+    await asyncio.sleep(0.1)
+    assert (await world.plan([web])).empty
+    cluster.api.good("DELETE", f"{hpas}/web")
+    await drifts(world, [web])
+    await world.settle([web])
+    assert cluster.api.get(path(namespace))["spec"]["replicas"] == 1
+
+
 async def test_what_is_scaled_by_hand_is_drift(world: World, cluster: Cluster, namespace: str) -> None:
     """`kubectl scale` writes through the same subresource, and is healed."""
     wanted = manifest(deployment(replicas=1))
@@ -207,9 +244,9 @@ async def test_a_field_that_only_we_own_is_not_removed_when_it_is_left_to_others
     assert cluster.api.get(f"/api/v1/namespaces/{namespace}/configmaps/one")["data"] == {"a": "1", "b": "2"}
 
 
-def scale(cluster: Cluster, namespace: str, count: int) -> None:
-    """As `kubectl scale` does it."""
-    where = f"{path(namespace)}/scale?fieldManager=kubectl"
+def scale(cluster: Cluster, namespace: str, count: int, *, by: str = "kubectl") -> None:
+    """As `kubectl scale` does it, or the controller of autoscalers, whose turn comes every 15 seconds only."""
+    where = f"{path(namespace)}/scale?fieldManager={by}"
     cluster.api.good("PATCH", where, {"spec": {"replicas": count}}, MERGE)
 
 

@@ -23,6 +23,7 @@ from trimtab.core.model.observed import Fixed, Observed, Owner
 from trimtab.ports.clock import Clock
 
 from . import adoption, fields, leaving, locating, refusals
+from .autoscalers import Autoscalers
 from .client import MANAGER, Client
 from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
@@ -88,8 +89,15 @@ class Foreseen(msgspec.Struct, frozen=True):
 class Foresight:
     """For one Environment. ``places`` bounds the requests at once; ``client`` is who asks (None: Trimtab itself)."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, places: asyncio.Semaphore, client: Client | None = None) -> None:
-        self._cluster, self._clock, self._places = cluster, clock, places
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        places: asyncio.Semaphore,
+        autoscalers: Autoscalers,
+        client: Client | None = None,
+    ) -> None:
+        self._cluster, self._clock, self._places, self._autoscalers = cluster, clock, places, autoscalers
         self._client = client or cluster.client
         self._verified: dict[Identity, tuple[_Seen, float]] = {}
         self._defined: dict[Identity, float] = {}
@@ -127,7 +135,7 @@ class Foresight:
                 asking = self._ask(manifest, resource, beside)
                 new = await asking if shown else await self._follow(manifest, resource, asking)
                 return await self._of_another(manifest, resource, beside, new, (leave, scaled))
-            left = leaving.left(manifest, known.others, leave, scaled)
+            left = await self._left(manifest, namespace, known.others, leave, scaled)
             wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), known.others)
             if self._unchanged(known, wanted, resource, gone):
                 return Foreseen(unchanged(known), asked=False, left=left)
@@ -153,10 +161,20 @@ class Foresight:
         if there.owner.installation != self._cluster.installation:
             return found
         leave, scaled = rules
-        left = leaving.left(manifest, found.others, leave, scaled)
+        namespace = self._cluster.place(resource, manifest.ref)
+        left = await self._left(manifest, namespace, found.others, leave, scaled)
         wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), found.others)
         again = await self._ask(wanted, resource, beside) if gone else found
         return msgspec.structs.replace(again, left=left) if isinstance(again, Foreseen) else again
+
+    async def _left(
+        self, manifest: Manifest, namespace: str, others: Sequence[Other], leave: Leave, scaled: Beside
+    ) -> tuple[Left, ...]:
+        """What is left of it to others. Whatever has scaled it, and is not there any more, is left nothing."""
+        ref = manifest.ref
+        asks = leaving.is_to_be_found(ref, others, scaled)
+        gone = asks and not await self._autoscalers.scales(namespace, ref.kind, ref.name)
+        return leaving.left(manifest, others, leave, scaled, gone=gone)
 
     async def _follow(
         self, manifest: Manifest, resource: Resource, asking: Coroutine[Any, Any, Foreseen | list[Problem]]

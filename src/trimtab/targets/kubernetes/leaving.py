@@ -16,14 +16,15 @@ import msgspec
 
 from trimtab.core.decide.pointers import Item, Place, drop, places, shown
 from trimtab.core.model.leaving import Leave, Left
-from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.manifest import Body, Manifest
 from trimtab.core.model.names import ObjectRef
 
 from . import fields
 
-AUTOSCALERS = ("kube-controller-manager", "keda*", "*autoscaler*")
+AUTOSCALERS, OTHER_AUTOSCALERS = ("kube-controller-manager", "keda*"), "*autoscaler*"
 """Managers that write through `scale` because a program decided so. `kubectl scale` writes there too, and is somebody's hand. The autoscaler
 of Kubernetes itself goes by the name of the program that it is part of, whatever that is called; by the same name the status is written.
+Whether one of the first is there can be found; of others it is not known by what objects they work.
 """
 AUTOSCALING = {("autoscaling", "HorizontalPodAutoscaler"), ("keda.sh", "ScaledObject")}
 SCALE, STATUS, REPLICAS = "scale", "status", "/spec/replicas"
@@ -43,23 +44,37 @@ def autoscaled(manifests: Iterable[Manifest]) -> Beside:
     """What the autoscalers among ``manifests`` scale."""
     found = set()
     for one in manifests:
-        if (one.ref.group, one.ref.kind) not in AUTOSCALING:
-            continue
-        spec = one.body.get("spec")
-        target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
-        if isinstance(target, dict) and isinstance(target.get("name"), str):
-            found.add((str(target.get("kind", "Deployment")), one.ref.namespace, target["name"]))
+        if (one.ref.group, one.ref.kind) in AUTOSCALING and (place := scaled_by(one.body)) is not None:
+            found.add((place[0], one.ref.namespace, place[1]))
     return frozenset(found)
 
 
-def left(manifest: Manifest, others: Sequence[Other], leave: Leave, beside: Beside) -> tuple[Left, ...]:
-    """Fields of ``manifest`` that are left to ``others``, each with its writer in words; those of the rules' own pointers are not told."""
+def scaled_by(autoscaler: Body) -> tuple[str, str] | None:
+    """Kind and name of what an autoscaler scales in its namespace."""
+    spec = autoscaler.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
+    if not isinstance(target, dict) or not isinstance(target.get("name"), str):
+        return None
+    return str(target.get("kind", "Deployment")), target["name"]
+
+
+def is_to_be_found(ref: ObjectRef, others: Sequence[Other], beside: Beside) -> bool:
+    """True when an autoscaler has scaled it that can be found on the cluster, and Git does not say that there is one."""
+    known = _that_can_be_found(others)
+    return any(other.subresource == SCALE and _is(other, known) for other in others) and not _scaled(ref, beside)
+
+
+def left(manifest: Manifest, others: Sequence[Other], leave: Leave, beside: Beside, *, gone: bool = False) -> tuple[Left, ...]:
+    """Fields of ``manifest`` that are left to ``others``, each with its writer in words; those of the rules' own pointers are not told.
+    ``gone``: there is no autoscaler for it any more, of those that can be found.
+    """
     found: dict[str, str] = {}
-    autoscalers = (*AUTOSCALERS, *(other.manager for other in others if other.subresource == STATUS))
+    findable = _that_can_be_found(others)
+    autoscalers = (*findable, OTHER_AUTOSCALERS)
     for other in others:
         if any(fnmatchcase(other.manager, writer) for writer in leave.writers):
             to = f"{other.manager}, by an ignore rule"
-        elif other.subresource == SCALE and any(fnmatchcase(other.manager, name) for name in autoscalers):
+        elif other.subresource == SCALE and _is(other, autoscalers) and not (gone and _is(other, findable)):
             to = f"its autoscaler, which scales it as {other.manager}"
         else:
             continue
@@ -119,6 +134,14 @@ def _item(items: list[Any], at: int, keys: dict[str, Any]) -> Item | int:
         if value is not None and sum(isinstance(one, dict) and one.get(key) == value for one in items) == 1:
             return Item(key, value)
     return at
+
+
+def _that_can_be_found(others: Sequence[Other]) -> tuple[str, ...]:
+    return (*AUTOSCALERS, *(other.manager for other in others if other.subresource == STATUS))
+
+
+def _is(other: Other, names: Iterable[str]) -> bool:
+    return any(fnmatchcase(other.manager, name) for name in names)
 
 
 def _scaled(ref: ObjectRef, beside: Beside) -> bool:

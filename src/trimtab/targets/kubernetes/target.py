@@ -31,6 +31,7 @@ from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
 from . import adoption, checking, content, foreseeing, hooks, leaving, locating, options, order, podlogs, renamed, tree
+from .autoscalers import Autoscalers
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
 from .cluster import Cluster, connect
@@ -110,7 +111,8 @@ class KubernetesTarget:
         self._installation = installation
         self._clock = clock
         self._places = asyncio.Semaphore(REQUESTS_AT_ONCE_MAX)
-        self._foresight = Foresight(self.cluster, clock, self._places)
+        self._autoscalers = Autoscalers(self.cluster, clock)
+        self._foresight = Foresight(self.cluster, clock, self._places, self._autoscalers)
         self._others: OrderedDict[Mandate, KubernetesTarget] = OrderedDict()
         self._causes = Causes(self.cluster, clock, self._tell)
         self._woken: dict[Key, None] = {}
@@ -126,7 +128,7 @@ class KubernetesTarget:
             made = self._others[mandate] = copy.copy(self)
             made.mandate = mandate
             made._client = self._client.acting_as(Impersonation(user=mandate.account)) if mandate.account else self._client
-            made._foresight = Foresight(self.cluster, self._clock, self._places, made._client)
+            made._foresight = Foresight(self.cluster, self._clock, self._places, self._autoscalers, made._client)
         self._others.move_to_end(mandate)
         while len(self._others) > MANDATES_MAX:
             self._others.popitem(last=False)
@@ -233,6 +235,8 @@ class KubernetesTarget:
                 return Applied(step.ref)
             await self._delete(step, resource)
             known = await self._gone(resource, step.ref, step.uid)
+            if (step.ref.group, step.ref.kind) in leaving.AUTOSCALING:
+                self._autoscalers.forget()
         except NotFound:
             return Applied(step.ref)
         except TrimtabError as error:
