@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from trimtab.core.decide.trail import broken
-from trimtab.core.lifecycle.change import Review, Wish
+from trimtab.core.lifecycle.review import Review, Wish
 from trimtab.core.model.change import Approval, Candidate, Change, Comment, EnvironmentPlan, PatchSet, Planned, Stage
 from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import Refused

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from trimtab.core.lifecycle.change import Approved, Edited, MergeAsked, missing
+from trimtab.core.lifecycle.review import Approved, Edited, MergeAsked
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import Stage as ChangeStage
 from trimtab.core.model.config import Document
 from trimtab.core.model.errors import Refused, UserError

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from trimtab.core.lifecycle.change import Approved, Closed, MergeAsked, Review, missing
+from trimtab.core.lifecycle.review import Approved, Closed, MergeAsked, Review
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import Stage as ChangeStage
 from trimtab.core.model.config import Document, Placement
 from trimtab.core.model.errors import Refused, TransientError

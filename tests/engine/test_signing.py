@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from trimtab.core.decide.signatures import SERVER
-from trimtab.core.lifecycle.change import Happening, Merge, MergeAsked, Merged, NotMerged, Review, missing
+from trimtab.core.lifecycle.review import Happening, Merge, MergeAsked, Merged, NotMerged, Review
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import Check, Verdict
 from trimtab.core.model.change import Stage as ChangeStage
 from trimtab.core.model.config import Document, Placement, Signatures, Source

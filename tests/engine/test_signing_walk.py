@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from trimtab.core.lifecycle.change import MergeAsked
+from trimtab.core.lifecycle.review import MergeAsked
 from trimtab.core.model.change import Stage as ChangeStage
 from trimtab.core.model.config import Document
 from trimtab.core.model.errors import TrimtabError

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event

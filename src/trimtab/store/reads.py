@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from sqlalchemy import Connection, and_, func, select
 
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Comment, Stage
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.event import Event

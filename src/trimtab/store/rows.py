@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Delete, Insert, Table, bindparam, delete
 from sqlalchemy.dialects.sqlite import insert
 
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import ENDED, Deployment
 from trimtab.core.model.event import Event

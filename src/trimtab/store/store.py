@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Comment
 from trimtab.core.model.deployment import Deployment
 from trimtab.core.model.errors import Bug, TransientError

@@ -24,11 +24,11 @@ from trimtab.core.decide import hooks as deciding_hooks
 from trimtab.core.decide import plan as planning
 from trimtab.core.decide.hooks import Waits
 from trimtab.core.decide.order import next_stage
-from trimtab.core.lifecycle import change, draft, reconcile
+from trimtab.core.lifecycle import change, draft, reconcile, unmet
 from trimtab.core.lifecycle import hooks as lifecycle_hooks
-from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.lifecycle.gates import gates
 from trimtab.core.lifecycle.occasion import occasion
+from trimtab.core.lifecycle.review import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.lifecycle.rollout import Turn
 from trimtab.core.lifecycle.state import Decision, Looked, Reconciliation
 from trimtab.core.model.change import Approval, Requirement
@@ -435,7 +435,7 @@ def approval_of_a_change_outlives_its_plan() -> AbstractContextManager[Any]:
         return tuple(sorted(counting & requirement.eligible))
 
     stack = ExitStack()
-    stack.enter_context(patch.object(change, "approvers", wrong))
+    stack.enter_context(patch.object(unmet, "approvers", wrong))
     stack.enter_context(patch.object(change, "_withdraw", lambda before, review, now: (review, ())))
     return stack
 

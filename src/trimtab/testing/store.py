@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from trimtab.core.decide.trail import linked, trails
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Comment, Stage
 from trimtab.core.model.deployment import ENDED, Deployment
 from trimtab.core.model.errors import Refused

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trimtab.core.lifecycle.change import (
+from trimtab.core.lifecycle.change import opened, step
+from trimtab.core.lifecycle.review import (
     Approved,
     Closed,
     Drafted,
@@ -30,10 +31,8 @@ from trimtab.core.lifecycle.change import (
     Review,
     Stumbled,
     Unapproved,
-    missing,
-    opened,
-    step,
 )
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import (
     Candidate,
     Change,

@@ -38,221 +38,40 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.model.change import (
-    Approval,
-    Candidate,
-    Change,
-    Check,
-    EnvironmentPlan,
-    PatchSet,
-    Requirement,
-    Stage,
-    Verdict,
-    approvers,
-)
+from trimtab.core.model.change import Approval, Change, PatchSet, Stage
 from trimtab.core.model.event import Event
-from trimtab.core.model.manifest import digest
 from trimtab.core.model.names import Revision
+
+from .review import (
+    Approved,
+    Closed,
+    Decision,
+    Drafted,
+    Edited,
+    Happening,
+    Landed,
+    Look,
+    Looked,
+    Merge,
+    MergeAsked,
+    Merged,
+    MergeTakenBack,
+    Moved,
+    NotMerged,
+    Pushed,
+    Reopened,
+    Rest,
+    Review,
+    Stumbled,
+    Unapproved,
+    Wish,
+)
+from .unmet import counted, missing
 
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MAX = 300.0
 LOOK_AGAIN_SECONDS = 300.0
 """An open Change is looked at this often even if nothing tells us that something moved."""
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """Somebody wants it merged, as soon as nothing is missing. ``head`` is what they saw: a new push ends the wish."""
-
-    who: str
-    time: datetime
-    head: Revision
-
-
-class Review(msgspec.Struct, frozen=True):
-    """The state, stored whole with every step. ``candidate``, ``plans``, ``checks``, ``requirements`` and ``blockers`` are of the last look.
-
-    ``merging`` is the candidate that was sent to be merged and is not answered yet. ``withdrawn`` are approvals that a new plan has
-    undone, the newest of each person and Environment, so that a re-approval can show the difference since.
-    """
-
-    change: Change
-    candidate: Candidate | None = None
-    plans: tuple[EnvironmentPlan, ...] = ()
-    checks: tuple[Check, ...] = ()
-    requirements: tuple[Requirement, ...] = ()
-    blockers: tuple[str, ...] = ()
-    approvals: tuple[Approval, ...] = ()
-    withdrawn: tuple[Approval, ...] = ()
-    wish: Wish | None = None
-    merging: Candidate | None = None
-    looked: datetime | None = None
-    message: str = ""
-    attempt: int = 0
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """What an approval is of, by Environment; "" is the content itself, which every push makes another."""
-        return {"": digest(["content", self.change.head]), **{plan.environment: plan.hash for plan in self.plans}}
-
-    @property
-    def looked_at_head(self) -> bool:
-        return self.candidate is not None and self.candidate.head == self.change.head
-
-
-# --- what may happen --------------------------------------------------------------------------------------------------------
-
-
-class Pushed(msgspec.Struct, frozen=True):
-    head: Revision
-    who: str
-    after: tuple[int, ...] = ()
-
-
-class Edited(msgspec.Struct, frozen=True):
-    title: str
-    description: str
-    who: str = ""
-
-
-class Drafted(msgspec.Struct, frozen=True):
-    draft: bool
-    who: str
-
-
-class Moved(msgspec.Struct, frozen=True):
-    """Something that the last look depended on may have moved. Says no more than that."""
-
-
-class Looked(msgspec.Struct, frozen=True):
-    """``blockers`` are sentences about whatever else stands in the way: a Change that this one is stacked on, threads that are open."""
-
-    candidate: Candidate
-    plans: tuple[EnvironmentPlan, ...] = ()
-    checks: tuple[Check, ...] = ()
-    requirements: tuple[Requirement, ...] = ()
-    blockers: tuple[str, ...] = ()
-
-
-class Approved(msgspec.Struct, frozen=True):
-    who: str
-    environment: str
-    hash: str
-
-
-class Unapproved(msgspec.Struct, frozen=True):
-    """``environment`` "" is every one."""
-
-    who: str
-    environment: str = ""
-
-
-class MergeAsked(msgspec.Struct, frozen=True):
-    who: str
-
-
-class MergeTakenBack(msgspec.Struct, frozen=True):
-    who: str
-
-
-class Merged(msgspec.Struct, frozen=True):
-    revision: Revision
-
-
-class NotMerged(msgspec.Struct, frozen=True):
-    """``moved``: the target branch is not where the candidate was looked at; nothing is wrong with the Change."""
-
-    reason: str
-    moved: bool = False
-
-
-class Landed(msgspec.Struct, frozen=True):
-    """The target branch has the head, and it was not us who merged it."""
-
-    revision: Revision
-
-
-class Closed(msgspec.Struct, frozen=True):
-    who: str
-    reason: str = ""
-
-
-class Reopened(msgspec.Struct, frozen=True):
-    who: str
-
-
-class Stumbled(msgspec.Struct, frozen=True):
-    message: str
-
-
-Happening = (
-    Pushed
-    | Edited
-    | Drafted
-    | Moved
-    | Looked
-    | Approved
-    | Unapproved
-    | MergeAsked
-    | MergeTakenBack
-    | Merged
-    | NotMerged
-    | Landed
-    | Closed
-    | Reopened
-    | Stumbled
-)
-
-
-# --- what follows -----------------------------------------------------------------------------------------------------------
-
-
-class Look(msgspec.Struct, frozen=True):
-    """Make candidate, plans, checks and requirements anew."""
-
-
-class Merge(msgspec.Struct, frozen=True):
-    """Move the target branch from ``candidate.base`` to a commit of ``candidate.tree``, and from nowhere else.
-
-    ``clears`` are the plans that the merge stands for, ``approvals`` those that count.
-    """
-
-    candidate: Candidate
-    who: str
-    clears: tuple[EnvironmentPlan, ...]
-    approvals: tuple[Approval, ...]
-
-
-class Rest(msgspec.Struct, frozen=True):
-    due: datetime | None = None
-
-
-Act = Look | Merge | Rest
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The next state, what is recorded with it, and what to do then. ``refused``: the happening was not taken, and why."""
-
-    review: Review
-    act: Act = Rest()
-    events: tuple[Event, ...] = ()
-    refused: str = ""
-
-
-def missing(review: Review) -> tuple[str, ...]:
-    """A sentence for everything that stands between a Change and its merge; empty when it may be merged as it was looked at last."""
-    change = review.change
-    if change.stage != Stage.OPEN:
-        return (f"it is {change.stage}",)
-    if not review.looked_at_head:
-        return (review.message or "its newest push has not been looked at yet",)
-    assert review.candidate is not None, "it was looked at"
-    reasons = ["it is a draft"] if change.draft else []
-    if review.candidate.conflicts:
-        reasons.append(f"it conflicts with {change.target} in {_listed(review.candidate.conflicts)}")
-    reasons += [f"check {check.name}: {check.message or check.verdict}" for check in review.checks if _stops(check)]
-    reasons += [f"{plan.environment}: {reason}" for plan in review.plans for reason in plan.blocked]
-    reasons += [_unmet(review, one) for one in review.requirements if _lacking(review, one) > 0]
-    return (*reasons, *review.blockers)
 
 
 def step(review: Review, happening: Happening, now: datetime) -> Decision:
@@ -426,12 +245,6 @@ def _withdraw(before: Review, review: Review, now: datetime) -> tuple[Review, tu
     return _with(review, approvals=left, withdrawn=(*older, *gone)), events
 
 
-def counted(review: Review) -> tuple[Approval, ...]:
-    """The approvals that a requirement counts now."""
-    counting = {(one.environment, who) for one in review.requirements for who in approvers(one, review.approvals, review.hashes)}
-    return tuple(one for one in review.approvals if (one.environment, one.who) in counting)
-
-
 def _merged(review: Review, revision: Revision, now: datetime) -> Decision:
     who = review.wish.who if review.wish is not None else review.change.ended_by
     change = msgspec.structs.replace(review.change, stage=Stage.MERGED, merged=revision, ended=now, ended_by=who)
@@ -453,26 +266,6 @@ def _not_merged(review: Review, failed: NotMerged, now: datetime) -> Decision:
 
 
 # --- small things -----------------------------------------------------------------------------------------------------------
-
-
-def _stops(check: Check) -> bool:
-    return check.verdict in (Verdict.FAILED, Verdict.PENDING)
-
-
-def _lacking(review: Review, requirement: Requirement) -> int:
-    return requirement.count - len(approvers(requirement, review.approvals, review.hashes))
-
-
-def _unmet(review: Review, requirement: Requirement) -> str:
-    lacking = _lacking(review, requirement)
-    who = f"{lacking} more approval{'s' if lacking > 1 else ''} by {requirement.by}"
-    possible = len(requirement.eligible.difference(approvers(requirement, review.approvals, review.hashes)))
-    impossible = "; nobody can give it" if possible < lacking else ""
-    return f"{requirement.environment or 'the content'} asks for {who}{impossible}"
-
-
-def _listed(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _rest(now: datetime) -> Rest:

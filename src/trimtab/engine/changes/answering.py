@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from trimtab.core.decide.mask import masked_plan
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Change, EnvironmentPlan
 from trimtab.core.model.changeviews import (
     ChangeDiffView,

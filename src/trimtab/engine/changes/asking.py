@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.lifecycle.change import (
+from trimtab.core.lifecycle.review import (
     Approved,
     Closed,
     Drafted,
@@ -27,8 +27,8 @@ from trimtab.core.lifecycle.change import (
     Reopened,
     Review,
     Unapproved,
-    missing,
 )
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import Change, Comment, Requirement, Stage
 from trimtab.core.model.changeviews import ChangeView, CommentsView
 from trimtab.core.model.errors import NotFound, Refused, UserError

@@ -16,19 +16,8 @@ from datetime import datetime
 
 import msgspec
 
-from trimtab.core.lifecycle.change import (
-    Act,
-    Decision,
-    Happening,
-    Look,
-    Merge,
-    Merged,
-    Moved,
-    Rest,
-    Review,
-    Stumbled,
-    step,
-)
+from trimtab.core.lifecycle.change import step
+from trimtab.core.lifecycle.review import Act, Decision, Happening, Look, Merge, Merged, Moved, Rest, Review, Stumbled
 from trimtab.core.model.change import Stage
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
 from trimtab.core.model.names import Key

@@ -15,7 +15,7 @@ from trimtab.core.decide.approvals import Asking, protection_of, requirements
 from trimtab.core.decide.owners import BYTES_MAX, PLACES, Ownership, parse
 from trimtab.core.decide.policy import Proposal
 from trimtab.core.decide.trailers import merge_of
-from trimtab.core.lifecycle.change import Happening, Landed, Looked, Merged, Review
+from trimtab.core.lifecycle.review import Happening, Landed, Looked, Merged, Review
 from trimtab.core.model.change import (
     Candidate,
     Change,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
+from trimtab.core.lifecycle.review import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Revision
 from trimtab.ports.clock import Clock

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from trimtab.core.lifecycle.change import Happening, Review
+from trimtab.core.lifecycle.review import Happening, Review
 from trimtab.core.model.change import Stage
 from trimtab.core.model.clearance import Clearance
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError

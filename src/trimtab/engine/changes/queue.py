@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trimtab.core.decide.train import Train
-from trimtab.core.lifecycle.change import Happening, Merge, Merged, NotMerged, Review
+from trimtab.core.lifecycle.review import Happening, Merge, Merged, NotMerged, Review
 from trimtab.core.model.names import Revision
 from trimtab.ports.hosting import Hosting, RefUpdate
 

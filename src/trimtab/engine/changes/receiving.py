@@ -20,7 +20,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from trimtab.core.decide.rights import may
-from trimtab.core.lifecycle.change import Pushed, Review, opened
+from trimtab.core.lifecycle.change import opened
+from trimtab.core.lifecycle.review import Pushed, Review
 from trimtab.core.model.change import Change, PatchSet, Stage
 from trimtab.core.model.errors import Refused
 from trimtab.core.model.event import Event

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trimtab.core.lifecycle.change import Review, counted, missing
+from trimtab.core.lifecycle.review import Review
+from trimtab.core.lifecycle.unmet import counted, missing
 from trimtab.core.model.change import Approval, Check, Comment, EnvironmentPlan, Stage, approvers
 from trimtab.core.model.changeviews import (
     ApprovalView,

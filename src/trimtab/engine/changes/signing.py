@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from trimtab.core.decide.signatures import trust_of, who
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.model.change import Candidate, Change, Check, EnvironmentPlan, Verdict
 from trimtab.core.model.config import Configuration
 from trimtab.core.model.errors import Problem

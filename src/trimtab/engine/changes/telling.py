@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trimtab.core.lifecycle.change import Review, missing
+from trimtab.core.lifecycle.review import Review
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import EnvironmentPlan, Stage, Verdict
 from trimtab.core.model.text import one_line
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from trimtab.core.decide.trail import broken
-from trimtab.core.lifecycle.change import missing
+from trimtab.core.lifecycle.unmet import missing
 from trimtab.core.model.change import Stage
 from trimtab.testing.objects import Mutation
 

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trimtab.core.lifecycle.change import Approved, Drafted, Happening, MergeAsked, Review
+from trimtab.core.lifecycle.review import Approved, Drafted, Happening, MergeAsked, Review
 from trimtab.core.model.change import Stage
 from trimtab.core.model.errors import Refused, TrimtabError
 from trimtab.core.model.names import Key

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from trimtab.core.lifecycle.change import Closed, Drafted, MergeAsked, MergeTakenBack, Reopened, Review, Unapproved
+from trimtab.core.lifecycle.review import Closed, Drafted, MergeAsked, MergeTakenBack, Reopened, Review, Unapproved
 from trimtab.core.model.change import Stage
 
 from . import worlds

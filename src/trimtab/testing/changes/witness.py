@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from trimtab.core.lifecycle.change import Review
+from trimtab.core.lifecycle.review import Review
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.event import Event
 from trimtab.core.model.names import Identity, Key
