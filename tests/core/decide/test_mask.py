@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.core.decide.diff import changes
-from trimtab.core.decide.mask import mask, mask_changes, mask_text
+from trimtab.core.decide.mask import hidden, mask, mask_changes, mask_text
 from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.plan import FieldChange
 
@@ -33,6 +33,40 @@ def test_a_secret_shows_its_keys_only() -> None:
         "stringData": {"b": "***"},
         "type": "Opaque",
     }
+
+
+def test_of_a_secret_only_what_names_it_shows() -> None:
+    """Whoever mistypes `stringData` has not said that it is no secret; nor has who puts the Secret into a list. A reference is readable."""
+    body = {"kind": "Secret", "metadata": {"name": "s"}, "stringDat": {"a": "x"}, "more": "y"}
+    assert mask(body) == {"kind": "Secret", "metadata": {"name": "s"}, "stringDat": {"a": "***"}, "more": "***"}
+    assert mask({"kind": "List", "items": [{"kind": "Secret", "data": {"a": "eA=="}}]})["items"][0]["data"] == {"a": "***"}
+    reference = {"spec": {"from": {"kind": "Secret", "name": "s", "key": "a"}}}
+    assert mask(reference) == reference
+
+
+def test_copies_of_whole_objects_in_annotations_do_not_show() -> None:
+    """Of any kind: what is masked in the object stands in its copy as a text."""
+    copy = '{"env": [{"name": "DB_PASSWORD", "value": "x"}]}'
+    names = ("kubectl.kubernetes.io/last-applied-configuration", "kapp.k14s.io/original")
+    body = {"kind": "Deployment", "metadata": {"annotations": dict.fromkeys(names, copy) | {"owner": "ada"}}}
+    assert mask(body)["metadata"]["annotations"] == dict.fromkeys(names, "***") | {"owner": "ada"}
+    path = "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"
+    deployment = ObjectRef("apps/v1", "Deployment", "", "web")
+    (change,) = mask_changes(deployment, [FieldChange(path, from_=copy, to=f"{copy} ")])
+    assert (change.from_, change.to) == ("***", "*** (changed)")
+
+
+def test_what_is_hidden_of_an_object() -> None:
+    """Each text that a mask stands for, those in a copy of the object among them."""
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": '{"kind": "Secret", "data": {"a": "b25l"}}', "seen": "yes"}
+    body = {
+        "kind": "Secret",
+        "metadata": {"annotations": annotations, "name": "s"},
+        "data": {"a": "dHdv", "n": 3},
+        "odd": [{"deep": "four"}],
+    }
+    assert hidden(body) == {"b25l", "dHdv", "3", "four"}
+    assert hidden({"kind": "Process", "spec": {"environment": {"API_KEY": "k", "PORT": "1"}}}) == {"k"}
 
 
 def test_fields_and_entries_that_are_named_as_secret() -> None:

@@ -84,6 +84,20 @@ def test_an_invalid_object_names_its_fields_and_those_that_cannot_change() -> No
     assert error.problems[1] == Problem(message="Required value", field="spec.template")
 
 
+def test_wrong_base64_is_a_mistake_in_the_commit() -> None:
+    """A server calls it an internal error; sending it again would be of no use. A conversion webhook that is down is another thing."""
+    words = "failed to convert new object (/keys; /v1, Kind=Secret) to proper version (/v1): "
+    found = status(
+        500, words + "unable to convert unstructured object to /v1, Kind=Secret: illegal base64 data at input byte 4", ""
+    )
+    assert isinstance(found, errors.Invalid)
+    (problem,) = found.problems
+    assert problem.field == "data"
+    assert "is no base64: illegal base64 data at input byte 4; plain text goes into stringData" in problem.message
+    down = status(500, words + 'conversion webhook for x failed: Post "https://x": connection refused', "")
+    assert isinstance(down, errors.ServerError)
+
+
 TYPED = (
     "failed to create typed patch object (/f; t.dev/v1, Kind=Foo): errors:\n  .spec.a: expected numeric (int or float), got string\n"
     '  .spec.containers[name="c"].imagee: field not declared in schema'

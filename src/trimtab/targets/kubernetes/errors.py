@@ -14,16 +14,17 @@
     └── Unreachable     no whole answer, TransientError; ``sent`` when it may have been carried out all the same
 
 In: an answer's status, headers and body (`Status` of meta/v1, or whatever a proxy on the way wrote). The server's words are hostile
-text: they are cut and cleaned before anybody reads them.
+text: they are cut, cleaned and rid of secrets before anybody reads them (`hiding`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from trimtab.core.decide.mask import mask_text
 from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.text import one_line
 
@@ -178,7 +179,10 @@ _STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
 # Server-side apply tells a schema violation as a plain error, which arrives as 500 without a reason.
 _TYPED = re.compile(
     r"failed to create typed patch object|failed to convert .*? to typed|errors:\s*\.|field not declared in schema"
+    # What the schema allows and the kind cannot hold: wrong base64, a number out of its range.
+    r"|unable to convert unstructured object to"
 )
+_BASE64 = re.compile(r"illegal base64 data at input byte \d+")
 _TYPED_FIELD = re.compile(r"(?:^|[\s:])((?:\.[\w\-/]+(?:\[[^\]]*\])*)+): ([^\n]+?)(?=\s+\.[\w\-]+|$)")
 
 _BY_CODE: dict[int, type[ApiError]] = {
@@ -194,9 +198,11 @@ _REMEDIES: dict[type[ApiError], str] = {
 }
 
 
-def from_answer(doing: str, code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
-    """The error for an answer outside 2xx, whoever wrote it."""
-    return from_status(doing, parse(body, code), _seconds(headers.get("Retry-After")))
+def from_answer(
+    doing: str, code: int, body: bytes, headers: Mapping[str, str], hide: Callable[[str], str] = mask_text
+) -> ApiError:
+    """The error for an answer outside 2xx, whoever wrote it. ``hide`` takes out of its words what is not to be seen."""
+    return from_status(doing, parse(body, code), _seconds(headers.get("Retry-After")), hide)
 
 
 def parse(body: bytes, code: int) -> Status:
@@ -210,11 +216,11 @@ def parse(body: bytes, code: int) -> Status:
     return Status(kind="Status", message=status.message, reason=status.reason, code=code or status.code, details=status.details)
 
 
-def from_status(doing: str, status: Status, retry_after: float | None = None) -> ApiError:
+def from_status(doing: str, status: Status, retry_after: float | None = None, hide: Callable[[str], str] = mask_text) -> ApiError:
     """The error for a Status: of an answer or of a watch's ERROR event."""
     details = status.details or _Details()
-    words = one_line(status.message, characters_max=MESSAGE_CHARACTERS_MAX) or f"the server answered {status.code}"
-    causes = tuple(_clean(cause) for cause in (details.causes or ())[:CAUSES_MAX])
+    words = one_line(hide(status.message), characters_max=MESSAGE_CHARACTERS_MAX) or f"the server answered {status.code}"
+    causes = tuple(_clean(cause, hide) for cause in (details.causes or ())[:CAUSES_MAX])
     kind = _type_of(status, words)
     if kind is Invalid and not causes:
         causes = _causes_in(words)
@@ -248,14 +254,16 @@ def _type_of(status: Status, words: str) -> type[ApiError]:
 def _causes_in(words: str) -> tuple[Cause, ...]:
     """Fields that are named only in the text: strict decoding, and the typed objects of server-side apply."""
     strict = [Cause("FieldValueInvalid", f"{kind} field", field) for kind, field in _STRICT.findall(words)]
+    if base64 := _BASE64.search(words):
+        return (Cause("FieldValueInvalid", f"a value is no base64: {base64[0]}; plain text goes into stringData", "data"),)
     typed = [Cause("FieldValueInvalid", text.strip(" ,"), field.lstrip(".")) for field, text in _TYPED_FIELD.findall(words)]
     return tuple((strict or typed)[:CAUSES_MAX])
 
 
-def _clean(cause: Cause) -> Cause:
+def _clean(cause: Cause, hide: Callable[[str], str]) -> Cause:
     return Cause(
         one_line(cause.reason, characters_max=100),
-        one_line(_both_ends(cause.message), characters_max=MESSAGE_CHARACTERS_MAX),
+        one_line(_both_ends(hide(cause.message)), characters_max=MESSAGE_CHARACTERS_MAX),
         one_line(cause.field, characters_max=300),
     )
 

@@ -30,6 +30,7 @@ from . import errors, retrying, tls
 from .connection import Cluster, Connection, User
 from .credentials import Credential, Credentials
 from .errors import ApiError, Unauthorized, Unreachable
+from .hiding import hiding
 from .plugins import PluginCredentials
 from .requests import Request
 
@@ -319,7 +320,8 @@ async def _error(request: Request, response: aiohttp.ClientResponse) -> ApiError
         body = await response.content.read(ERROR_BYTES_MAX)
         while len(body) < ERROR_BYTES_MAX and (more := await response.content.read(ERROR_BYTES_MAX - len(body))):
             body += more
-    return errors.from_answer(request.doing, response.status, body, response.headers)
+    hide = hiding(request.target, request.body)
+    return errors.from_answer(request.doing, response.status, body, response.headers, hide)
 
 
 def _unreachable(request: Request, server: str, error: Exception) -> Unreachable:
