@@ -11,9 +11,10 @@ from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.errors import TransientError
 from trimtab.core.model.event import Event
 from trimtab.core.model.health import HealthStatus
+from trimtab.core.model.names import Revision
 from trimtab.engine import journal as journals
 from trimtab.engine.journal import Journal
-from trimtab.engine.notes import RETRY_SECONDS, Notes
+from trimtab.engine.notes import GATHER_SECONDS, GATHER_SECONDS_MAX, RETRY_SECONDS, Notes
 from trimtab.ports.store import Writes
 from trimtab.testing.faults import Fault, Faults
 from trimtab.testing.git import URL, FakeRemotes, FakeRepositories
@@ -93,6 +94,37 @@ def test_a_note_that_cannot_be_written_is_written_later_and_only_once() -> None:
         await asyncio.sleep(2 * RETRY_SECONDS)
         assert len(remotes.get().notes[revision]) == 1
         assert '"phase":"healthy"' in remotes.get().notes[revision][0]
+        task.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize(("often", "writes"), [(10, 1), (1_000, 2)], ids=["until they stop", "but not for ever"])
+def test_lines_that_keep_coming_are_written_together(often: int, writes: int) -> None:
+    """Each write is a push: many Deployments of one commit are noted once they are done, and meanwhile now and then."""
+
+    async def main(clock: VirtualClock) -> None:
+        remotes = FakeRemotes(Faults.none())
+        revision = remotes.get().commit({"README": b""})
+        repositories = FakeRepositories(remotes)
+        await repositories.fetch(URL)
+        written: list[int] = []
+        note = repositories.note
+
+        async def counted(repository: str, of: Revision, lines: tuple[str, ...]) -> None:
+            written.append(len(lines))
+            await note(repository, of, lines)
+
+        repositories.note = counted  # type: ignore[method-assign]
+        notes = Notes(repositories, clock, MemoryStore())
+        task = asyncio.create_task(notes.run())
+        pause = 1.5 * GATHER_SECONDS_MAX / 1_000 if often > 10 else GATHER_SECONDS / 2
+        for number in range(often):
+            notes.add(URL, Deployment(f"app-{number}", "host", revision, 1, Phase.HEALTHY, HealthStatus.HEALTHY, NOW, NOW))
+            await asyncio.sleep(pause)
+        await asyncio.sleep(3 * GATHER_SECONDS)
+        assert (len(written), sum(written)) == (writes, often)
+        assert len(remotes.get().notes[revision]) == often
         task.cancel()
 
     run(main)

@@ -14,6 +14,7 @@ from tests.kubernetes.targets import World, config_map, manifest, opened
 from tests.kubernetes.test_ownership import path_of
 from tests.kubernetes.test_target import deployment
 
+from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Failed
 from trimtab.targets.kubernetes.newcomers import FEW
 from trimtab.targets.kubernetes.similar import likeness
@@ -43,6 +44,20 @@ async def test_many_alike_cost_few_questions(world: World, faults: FaultProxy) -
     assert {step.action for step in made.steps} == {Action.CREATE}
     assert len(made.steps) == MANY
     assert dry_runs(faults) <= FEW + 1
+
+
+async def test_a_kind_of_which_everything_was_asked_is_watched_without_another_list(
+    target: KubernetesTarget, faults: FaultProxy
+) -> None:
+    """The start asks of every kind what is ours. Where that was nothing, the watch begins there, and misses nothing."""
+    assert await target.observe(Scope(target.name)) == {}
+    lists = [seen.path for seen in faults.requests if "/configmaps" in seen.path]
+    assert await target.observe(Scope(target.name, (MAPS[0].ref,))) == {}
+    asked = [seen.path for seen in faults.requests if "/configmaps" in seen.path][len(lists) :]
+    assert ["watch=true" in path for path in asked] == [True]
+    world = World(target)
+    await world.settle(MAPS[:2])
+    assert set(await target.observe(Scope(target.name, tuple(one.ref for one in MAPS)))) == {one.identity for one in MAPS[:2]}
 
 
 async def test_what_is_shown_to_somebody_is_asked_in_full(target: KubernetesTarget, faults: FaultProxy) -> None:

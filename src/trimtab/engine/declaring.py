@@ -108,10 +108,14 @@ class Declarer:
         await self.configuring.look(any((move.repository, move.expression) == self.home for move in moves))
         wishes = self._wanted()
         self.follower.follow({self.home, *self.configuring.asked, *self._followers})
-        unanswered = await self._rebuilding.ask(self._environments)
+        self._rebuilding.begin(self._environments)
         affected = await self._affected(wishes, moves)
         self.wishes, self._read = wishes, self._world.configuration
-        await self._render(affected)
+        rendered = await self._render(affected)
+        # Before anybody acts on what was rendered: what the record has lost is owned all the same.
+        unanswered = await self._rebuilding.ask(self._environments)
+        for key, happening in rendered:
+            self._post(key, happening)
         await self._undeclare(wishes)
         self._carry(wishes, affected)
         for key in self._changed:
@@ -231,12 +235,10 @@ class Declarer:
 
     # --- rendering ----------------------------------------------------------------------------------------------------------
 
-    async def _render(self, keys: list[Key]) -> None:
+    async def _render(self, keys: list[Key]) -> list[tuple[Key, Happening]]:
         places = asyncio.Semaphore(RENDERS_AT_ONCE_MAX)
         happenings = await asyncio.gather(*(self._one(key, places) for key in keys))
-        for key, happening in zip(keys, happenings, strict=True):
-            if happening is not None:
-                self._post(key, happening)
+        return [(key, happening) for key, happening in zip(keys, happenings, strict=True) if happening is not None]
 
     async def _one(self, key: Key, places: asyncio.Semaphore) -> Happening | None:
         wish = self.wishes[key]

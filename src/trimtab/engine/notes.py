@@ -1,6 +1,7 @@
 """Tells Git: each finished Deployment becomes a line of the note on its commit (``git log --notes=trimtab``).
 
-Lines for one commit are gathered for a moment and written together. The note is a copy for people; the store stays the record, so
+Lines are gathered until none has come for a moment, and written together: each write is a push, and a commit that many Applications
+carry out would have one every moment otherwise. The note is a copy for people; the store stays the record, so
 a repository that cannot be written delays notes and nothing else. In a repository that lives here a note also says where the trails of its
 Environments ended then: who has a clone can show that nothing was cut off since (`trimtab audit verify --clone`).
 """
@@ -24,6 +25,8 @@ from trimtab.ports.hosting import HOSTED
 from trimtab.ports.store import Store
 
 GATHER_SECONDS = 0.25
+GATHER_SECONDS_MAX = 3.0
+"""How long lines may wait for others while these keep coming."""
 RETRY_SECONDS = 30.0
 COMMITS_MAX = 1_000
 TOLD_MAX = 20_000
@@ -65,12 +68,18 @@ class Notes:
     async def run(self) -> None:
         while True:
             await self._some.wait()
-            await self._clock.sleep(GATHER_SECONDS)
-            self._some.clear()
+            await self._gather()
             for place in list(self._lines):
                 if not await self._write(*place):
                     await self._clock.sleep(RETRY_SECONDS)
                     self._some.set()
+
+    async def _gather(self) -> None:
+        end = self._clock.monotonic() + GATHER_SECONDS_MAX
+        while self._some.is_set() and self._clock.monotonic() < end:
+            self._some.clear()
+            await self._clock.sleep(GATHER_SECONDS)
+        self._some.clear()
 
     async def _write(self, repository: str, revision: str) -> bool:
         lines = tuple(self._lines[repository, revision])

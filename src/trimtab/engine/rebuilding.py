@@ -25,12 +25,17 @@ class Rebuilding:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waited: set[str] = set()
 
-    async def ask(self, environments: Iterable[str]) -> bool:
-        """True while one that was not waited for is still to answer: what it owns is not known yet."""
+    def begin(self, environments: Iterable[str]) -> list[str]:
+        """Ask those that have not answered yet, and return them; what else is to be done can be done meanwhile."""
         wanted = [name for name in sorted(environments) if not self._hands.rebuilt(name)]
         for name in wanted:
             if name not in self._tasks:
                 self._tasks[name] = asyncio.create_task(self._one(name), name=f"rebuild {name}")
+        return wanted
+
+    async def ask(self, environments: Iterable[str]) -> bool:
+        """True while one that was not waited for is still to answer: what it owns is not known yet."""
+        wanted = self.begin(environments)
         new = [self._tasks[name] for name in wanted if name not in self._waited]
         self._waited.update(wanted)
         if new:

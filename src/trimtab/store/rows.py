@@ -29,7 +29,6 @@ Statement = Insert | Delete
 Operation = tuple[Statement, Row]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _encode = msgspec.json.Encoder().encode
 event_of = msgspec.json.Decoder(Event).decode
 deployment_of = msgspec.json.Decoder(Deployment).decode
@@ -153,7 +152,9 @@ def seen_of(sequence: int, repository: str, revision: str, time: int) -> Seen:
 
 
 def microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND
+    # A division of the difference by a microsecond says the same and takes four times as long; every event comes through here.
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def moment(time: int) -> datetime:

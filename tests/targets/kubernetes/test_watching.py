@@ -179,17 +179,17 @@ def shown(store: Store) -> dict[str, tuple[str, str]]:
     return {name: (item["metadata"]["uid"], item["metadata"]["resourceVersion"]) for name, item in store.objects.items()}
 
 
-def reflector(store: Store, seed: int = 1) -> Reflector:
+def reflector(store: Store, seed: int = 1, since: str = "") -> Reflector:
     chance = SeededChance(random.Random(seed))
-    return Reflector(store.page, store.stream, THINGS, Selector("n"), clock=store.clock, chance=chance)
+    return Reflector(store.page, store.stream, THINGS, Selector("n"), clock=store.clock, chance=chance, since=since)
 
 
-def story(play: Callable[[Store, Listener], Any], *, page_size: int = 2) -> tuple[Store, Listener]:
+def story(play: Callable[[Store, Listener], Any], *, page_size: int = 2, since: str = "") -> tuple[Store, Listener]:
     """Run ``play`` beside a reflector in virtual time."""
 
     async def main(clock: VirtualClock) -> tuple[Store, Listener]:
         store, listener = Store(clock, page_size), Listener()
-        task = asyncio.create_task(listener.follow(reflector(store)))
+        task = asyncio.create_task(listener.follow(reflector(store, since=since)))
         await play(store, listener)
         await asyncio.sleep(0.5)
         if task.done():
@@ -218,6 +218,34 @@ def test_what_is_there_comes_first_and_then_what_happens() -> None:
     store, listener = story(play)
     assert listener.told == ["ADDED a", "ADDED b", "ADDED c", "SYNCED", "MODIFIED b", "DELETED a", "ADDED d"]
     assert (store.lists, store.watches) == (1, 1)
+
+
+def test_what_was_empty_a_moment_ago_is_watched_from_there_without_a_list() -> None:
+    async def play(store: Store, _: Listener) -> None:
+        store.put("a")  # after the list in which there was nothing, before the watch
+        await asyncio.sleep(1)
+        store.put("b")
+
+    store, listener = story(play, since="10")
+    assert listener.told == ["SYNCED", "ADDED a", "ADDED b"]
+    assert (store.lists, store.watches) == (0, 1)
+
+
+def test_a_watch_from_where_it_was_empty_tells_why_it_cannot_begin() -> None:
+    """And lists when the version is forgotten by then."""
+
+    async def play(store: Store, listener: Listener) -> None:
+        store.faults = once("open", AWAY)
+        await asyncio.sleep(0.1)
+        assert not listener.synced
+        store.put("a")
+        store.forget()
+        await asyncio.sleep(10)
+
+    store, listener = story(play, since="10")
+    assert listener.told[0] == "INTERRUPTED"
+    assert listener.told[-2:] == ["ADDED a", "SYNCED"]
+    assert store.lists == 1
 
 
 def test_a_watch_that_ends_in_its_time_goes_on_where_it_was() -> None:

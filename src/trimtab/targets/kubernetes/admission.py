@@ -38,11 +38,12 @@ class Admission:
 
     async def decides(self, resource: Resource) -> bool:
         """True when somebody may look at objects of this kind, as far as is known."""
-        async with self._reading:
-            if self._due <= self._clock.monotonic():
-                found = await asyncio.gather(*(self._read(kind) for kind in KINDS))
-                self._rules = frozenset(rule for rules in found for rule in rules)
-                self._due = self._clock.monotonic() + BELIEVED_SECONDS
+        if self._due <= self._clock.monotonic():
+            async with self._reading:
+                if self._due <= self._clock.monotonic():
+                    found = await asyncio.gather(*(self._read(kind) for kind in KINDS))
+                    self._rules = frozenset(rule for rules in found for rule in rules)
+                    self._due = self._clock.monotonic() + BELIEVED_SECONDS
         return any(group in ("*", resource.group) and plural in ("*", "*/*", resource.plural) for group, plural in self._rules)
 
     async def _read(self, kind: str) -> _Rules:

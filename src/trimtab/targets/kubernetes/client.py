@@ -312,9 +312,11 @@ class Client:
         for line in cut.end():
             yield line
 
-    def watch(self, resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE_ITEMS) -> Reflector:
+    def watch(self, resource: Resource, select: Selector = EVERYTHING, *, limit: int = PAGE_ITEMS, since: str = "") -> Reflector:
         """What is there and then what changes; see `Reflector`."""
-        return Reflector(self.page, self.stream, resource, select, clock=self._clock, chance=self._chance, limit=limit)
+        return Reflector(
+            self.page, self.stream, resource, select, clock=self._clock, chance=self._chance, limit=limit, since=since
+        )
 
     async def _page(self, resource: Resource, request: Request) -> Page:
         answer = await self.send(request)

@@ -19,7 +19,7 @@ from .client import Client
 from .discovery import UnknownKind
 from .errors import Forbidden, NotFound
 from .judging import Judging
-from .known import Kind, Known
+from .known import DEAF_SECONDS_MAX, Kind, Known
 from .lent import Lent
 from .ownership import selector
 from .requests import Selector
@@ -57,6 +57,8 @@ class Cluster:
     told: Callable[[Key], None]
     judging: Judging | None = None
     kinds: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
+    _empty: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
+    """At which version, and when, there was nothing of ours of a kind; a watch of it can begin there, without a list of its own."""
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE_MAX))
 
@@ -87,12 +89,26 @@ class Cluster:
         except UnknownKind:
             return None
 
+    def at_hand(self, ref: ObjectRef) -> tuple[Resource, str, Kind] | None:
+        """The kind of ``ref``, where it lives, and what is known of its kind there, when none of it has to be waited for; else None."""
+        resource = self.client.discovery.at_hand(ref.api_version, ref.kind)
+        if resource is None:
+            return None
+        try:
+            namespace = self.place(resource, ref)
+        except Outside:
+            return None
+        known = self.kinds.get((resource.group, resource.kind, namespace if self.settings.namespaces else ""))
+        return (resource, namespace, known) if known is not None and known.sure else None
+
     async def kind(self, resource: Resource, namespace: str) -> Kind:
         """What is known, surely, of the objects of a kind that are where something in ``namespace`` is: in that one where we are confined,
         else anywhere. Raises TransientError while nothing is known, Refused where we may not look.
         """
         within = namespace if self.settings.namespaces else ""
         place = (resource.group, resource.kind, within)
+        if (known := self.kinds.get(place)) is not None and known.sure:
+            return known
         async with self._making:
             known = self.kinds.get(place)
             if known is not None and known.ended is not None:
@@ -144,12 +160,15 @@ class Cluster:
                 )
 
     async def _all(self, resource: Resource, within: str) -> list[Known]:
-        known = self.kinds.get((resource.group, resource.kind, within))
+        place = (resource.group, resource.kind, within)
+        known = self.kinds.get(place)
         if known is None:
             try:
                 async with self._looking:
-                    if not (await self.client.page(resource, self._select(within), limit=1)).items:
-                        return []
+                    found = await self.client.page(resource, self._select(within), limit=1)
+                if not found.items:
+                    self._empty[place] = ("" if found.more else found.resource_version, self.clock.monotonic())
+                    return []
             except Forbidden:
                 # What we may not list we cannot have applied: every apply needs the watch.
                 log.info("look at everything of environment %s: %s may not be listed", self.environment, resource)
@@ -162,8 +181,19 @@ class Cluster:
         return Selector(namespace=within, labels=selector(self.installation, self.environment))
 
     def _kind(self, resource: Resource, within: str) -> Kind:
-        select = self._select(within)
-        return Kind(self.client, resource, select, self.clock, self._moved, home=self.namespace, judging=self.judging)
+        since, asked = self._empty.pop((resource.group, resource.kind, within), ("", 0.0))
+        if self.clock.monotonic() - asked > DEAF_SECONDS_MAX:
+            since = ""  # what was there then is too old to be taken for what is there
+        return Kind(
+            self.client,
+            resource,
+            self._select(within),
+            self.clock,
+            self._moved,
+            home=self.namespace,
+            judging=self.judging,
+            since=since,
+        )
 
     async def close(self) -> None:
         await asyncio.gather(*(kind.close() for kind in self.kinds.values()))

@@ -72,6 +72,10 @@ class Discovery:
             await self._ask(group, version)
         return self._answer(group, version, kind)
 
+    def at_hand(self, api_version: str, kind: str) -> Resource | None:
+        """The resource of exactly this version, where nobody has to be asked about it."""
+        return None if self._catalog is None else _kind(self._catalog, *split(api_version), kind)
+
     async def find(self, group: str, kind: str, *, version: str = "") -> Resource:
         """The resource of ``version`` where it is still served, else in another version of the group: for objects that are there
         already. Raises UnknownKind only when no version of the group serves it, and otherwise as `resource`.

@@ -105,6 +105,24 @@ class Foresight:
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
         self.newcomers = Newcomers(cluster.client, clock, strange(cluster.installation, cluster.environment))
 
+    def at_once(self, manifest: Manifest, leave: Leave = NOTHING, scaled: Beside = frozenset()) -> Foreseen | None:
+        """As `foresee`, for what is as it was applied, so that nothing is waited for; else None.
+
+        Nearly everything is, at nearly every look, and a task for each object of a large Application costs more than the look itself.
+        """
+        found = self._cluster.at_hand(manifest.ref)
+        if found is None or CONFLICTS in manifest.annotations:
+            return None
+        resource, namespace, kind = found
+        if not resource.namespaced and manifest.ref.namespace:
+            return None
+        known = kind.get(namespace, manifest.ref.name)
+        if known is None or leaving.is_to_be_found(manifest.ref, known.others, scaled):
+            return None
+        left = leaving.left(manifest, known.others, leave, scaled)
+        wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), known.others)
+        return Foreseen(unchanged(known), asked=False, left=left) if self._unchanged(known, wanted, resource, gone) else None
+
     async def foresee(
         self,
         manifest: Manifest,
@@ -217,7 +235,9 @@ class Foresight:
         """``known`` is what came of applying ``manifest``, out of which ``gone`` was cut."""
         if (manifest.ref.group, manifest.ref.kind) == locating.DEFINITION:
             self._defined[manifest.identity] = self._clock.monotonic() + SERVED_SECONDS_MAX
-        if known.owner is not None and fields.covers(known.managed, self.body(manifest, resource, known.owner)):
+        # Where nobody but us has written, our entry is what the server took from the apply, whole.
+        alone = bool(known.managed) and not known.others
+        if known.owner is not None and (alone or fields.covers(known.managed, self.body(manifest, resource, known.owner))):
             self._verify(manifest.identity, known, gone)
 
     def body(self, manifest: Manifest, resource: Resource, owner: Owner, *, uid: str = "", new: bool = False) -> Body:

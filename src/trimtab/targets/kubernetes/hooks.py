@@ -46,6 +46,7 @@ _HELM_DELETIONS = {
     "hook-succeeded": Deletion.SUCCEEDED,
     "hook-failed": Deletion.FAILED,
 }
+_FOREIGN = frozenset({ARGO, ARGO_DELETE, HELM, HELM_DELETE})
 _WEIGHT = re.compile(r"[-+]?[0-9]{1,9}", re.ASCII)
 _ENDING = frozenset(
     {("", "Pod"), ("batch", "Job"), ("argoproj.io", "Workflow"), ("tekton.dev", "PipelineRun"), ("tekton.dev", "TaskRun")}
@@ -78,6 +79,8 @@ def hook(manifest: Manifest) -> Hook | None:
 def problems(manifest: Manifest) -> list[Problem]:
     """Words of the annotations that mean nothing. The renderer has checked our own."""
     notes = manifest.annotations
+    if _FOREIGN.isdisjoint(notes):
+        return []
     known = (
         (ARGO, {*_ARGO_PHASES, *_ARGO_ENDING, _ARGO_NOT_RUN}),
         (ARGO_DELETE, _ARGO_DELETIONS),

@@ -77,12 +77,15 @@ class Kind:
         *,
         home: str,
         judging: Judging | None = None,
+        since: str = "",
     ) -> None:
-        """``home`` is the namespace of objects that name none; ``judging`` knows the users' rules of health."""
+        """``home`` is the namespace of objects that name none; ``judging`` knows the users' rules of health; ``since`` is when there was
+        nothing of ours, surely.
+        """
         self.resource = resource
         self._home = home
         self._judging = judging
-        self._reflector = client.watch(resource, select)
+        self._reflector = client.watch(resource, select, since=since)
         self._clock = clock
         self._moved = moved
         self._objects: dict[tuple[str, str], Known] = {}
@@ -98,6 +101,11 @@ class Kind:
     def ended(self) -> ApiError | None:
         """Why the server does not serve this kind any more; None while it does."""
         return self._ended
+
+    @property
+    def sure(self) -> bool:
+        """True while what is there is known, so that `ready` need not be waited for."""
+        return self._synced.is_set() and not self._unseen and self._deaf_since is None and self._ended is None
 
     async def ready(self) -> None:
         """Raises TransientError or Refused when what is there is not known."""
@@ -120,8 +128,10 @@ class Kind:
 
     def put(self, found: Object) -> Known:
         """What an answer to a request of ours has told, before the watch does."""
-        known = self._described(found)
         before = self._objects.get((found.namespace, found.name))
+        if before is not None and before.uid == found.uid and before.version == version_of(found) > 0:
+            return before  # the watch was faster, as it is with most of what we write
+        known = self._described(found)
         # What the watch has been past already and does not show has been deleted since.
         if known.version > (self._heard_version if before is None else before.version):
             self._objects[found.namespace, found.name] = known

@@ -83,16 +83,23 @@ class Lent:
 
     async def send(self, request: Request, headers: Mapping[str, str] | None = None) -> Answer:
         """Raises ApiError, and Unreachable for whatever is wrong with the Secret."""
-        async with self._use(request) as lent:
-            try:
-                return await lent.carrier.send(request, headers or lent.headers)
-            except Unauthorized:
-                self._doubt()
-                if await self._current(request) is lent:
-                    raise
-            except Unreachable:
-                self._doubt()
+        lent = self._lent
+        if lent is None or self._clock.monotonic() >= self._due:
+            lent = await self._current(request)
+        lent.users += 1
+        try:
+            return await lent.carrier.send(request, headers or lent.headers)
+        except Unauthorized:
+            self._doubt()
+            if await self._current(request) is lent:
                 raise
+        except Unreachable:
+            self._doubt()
+            raise
+        finally:
+            lent.users -= 1
+            if lent.retired:
+                await self._drop(lent)
         async with self._use(request) as lent:
             return await lent.carrier.send(request, headers or lent.headers)
 

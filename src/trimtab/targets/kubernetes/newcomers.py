@@ -54,7 +54,7 @@ class Newcomers:
             return False
         first, due = self._taken.get(like, (None, 0.0))
         if first is not None and due > self._clock.monotonic():
-            if await asyncio.shield(first):
+            if first.result() if first.done() else await asyncio.shield(first):
                 return True
             await ask()
             return False
@@ -90,7 +90,7 @@ class Newcomers:
             names = asyncio.ensure_future(self._list(resource, namespace))
             self._names[place] = (names, self._clock.monotonic() + NAMES_SECONDS)
             self._came[place] = 0
-        there = await asyncio.shield(names)
+        there = names.result() if names.done() else await asyncio.shield(names)
         return there is not None and name not in there and not await self._admission.decides(resource)
 
     async def _list(self, resource: Resource, namespace: str) -> frozenset[str] | None:

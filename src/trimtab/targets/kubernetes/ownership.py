@@ -42,6 +42,7 @@ _NOT_APPLIED = ("status",)
 _NOT_APPLIED_METADATA = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 OPTIONS = "argocd.argoproj.io/sync-options"
 _KEEPING_OPTIONS = {OPTIONS: "prune=false", "helm.sh/resource-policy": "keep"}
+_ABOUT_REMOVAL = frozenset({OPTIONS, END_ANNOTATION, PRUNE_ANNOTATION, *KEEP_ANNOTATIONS, *_KEEPING_OPTIONS})
 _DISABLED = KEEP_ANNOTATIONS[PRUNE_ANNOTATION]
 
 
@@ -89,6 +90,8 @@ def keeps(annotations: Mapping[str, str]) -> bool:
 
 def removal(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What annotations, ours or known from elsewhere, say about the removal of an object, in our own words."""
+    if _ABOUT_REMOVAL.isdisjoint(annotations):
+        return ()
     said = _words(annotations.get(OPTIONS, ""))
     found = {
         PRUNE_ANNOTATION: _DISABLED if keeps(annotations) else CONFIRM if "prune=confirm" in said else "",

@@ -180,12 +180,7 @@ class KubernetesTarget:
     ) -> Preview:
         kept = [manifest for manifest in manifests if hooks.hook(manifest) is None]
         scaled = leaving.autoscaled(manifests)
-        answers = await asyncio.gather(
-            *(
-                self._foresight.foresee(one, manifests, leave.get(one.identity, foreseeing.NOTHING), scaled, shown=shown)
-                for one in kept
-            )
-        )
+        answers = await self._foreseen(kept, manifests, leave, scaled, shown=shown)
         left: dict[Identity, tuple[Left, ...]] = {}
         fixed: dict[Identity, Fixed] = {}
         bodies: dict[Identity, Body] = {}
@@ -206,6 +201,25 @@ class KubernetesTarget:
             bodies, (*problems, *_doubles(manifests, self.cluster.namespace)), observed, left, fixed, options.notes(manifests)
         )
 
+    async def _foreseen(
+        self,
+        kept: Sequence[Manifest],
+        beside: Sequence[Manifest],
+        leave: Mapping[Identity, Leave],
+        scaled: leaving.Beside,
+        *,
+        shown: bool,
+    ) -> list[Foreseen | list[Problem]]:
+        """For each of ``kept``, in order; only those that something has to be waited for become tasks."""
+        wishes = [(one, leave.get(one.identity, foreseeing.NOTHING)) for one in kept]
+        answers = [self._foresight.at_once(one, wish, scaled) for one, wish in wishes]
+        asking = [at for at, answer in enumerate(answers) if answer is None]
+        asked = await asyncio.gather(
+            *(self._foresight.foresee(wishes[at][0], beside, wishes[at][1], scaled, shown=shown) for at in asking)
+        )
+        found: dict[int, Foreseen | list[Problem]] = dict(zip(asking, asked, strict=True))
+        return [answer if answer is not None else found[at] for at, answer in enumerate(answers)]
+
     async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
         found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
         runs = [one for one in manifests if (hook := hooks.hook(one)) is not None and hook.deploys]
@@ -215,9 +229,13 @@ class KubernetesTarget:
     async def apply(self, step: Step, revision: str) -> Outcome:
         assert step.manifest is not None, "a step to apply has a manifest"
         try:
-            resource = await self._served(step.ref)
-            place = self.cluster.place(resource, step.ref)
-            kind = await self.cluster.kind(resource, place)
+            at_hand = self.cluster.at_hand(step.ref)
+            if at_hand is None:
+                resource = await self._served(step.ref)
+                place = self.cluster.place(resource, step.ref)
+                kind = await self.cluster.kind(resource, place)
+            else:
+                resource, place, kind = at_hand
             known = kind.get(place, step.ref.name)
             # What somebody else owns by now and is left to them is not sent: it could only be older than theirs.
             wanted, gone = leaving.cut(step.manifest, step.left, await self._writers(step, resource, place, known))
@@ -301,6 +319,10 @@ class KubernetesTarget:
         return known.owner is not None and known.owner.installation == self._installation
 
     async def _known(self, ref: ObjectRef) -> Known | None:
+        at_hand = self.cluster.at_hand(ref)
+        if at_hand is not None:
+            _, place, kind = at_hand
+            return kind.get(place, ref.name)
         resource = await self.cluster.served(ref)
         if resource is None:
             return None

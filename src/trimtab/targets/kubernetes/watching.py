@@ -92,13 +92,16 @@ class Reflector:
         clock: Clock,
         chance: Chance,
         limit: int = PAGE_ITEMS,
+        since: str = "",
     ) -> None:
+        """``since`` is the version of a complete list in which there was nothing, so that there need not be another one."""
         self.resource, self.select = resource, select
         self._lister, self._streamer = lister, streamer
         self._clock, self._chance = clock, chance
         self._limit = limit
         self._known: Known = {}
-        self._version = ""  # where to watch from; "" means that only a list can tell
+        self._version = since  # where to watch from; "" means that only a list can tell
+        self._untold = bool(since)  # SYNCED comes with the watch then, as no list brings it
         self._interrupted = False
         self._failures = 0
 
@@ -120,7 +123,7 @@ class Reflector:
                             yield event
                 request = requests.watch(self.resource, self.select, resource_version=self._version, seconds=self._seconds())
                 async with self._streamer(request) as chunks:
-                    if self._interrupted:
+                    if self._interrupted or self._untold:
                         yield self._synced()
                     cut = Whole(LINE_BYTES_MAX)
                     async for data in chunks:
@@ -211,7 +214,7 @@ class Reflector:
         return Event(Change.DELETED, key[0], key[1], uid)
 
     def _synced(self) -> Event:
-        self._interrupted = False
+        self._interrupted = self._untold = False
         return Event(Change.SYNCED)
 
     def _seconds(self) -> float:
