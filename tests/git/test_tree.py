@@ -43,6 +43,29 @@ async def test_entries_say_what_stands_where(repositories, source):
     assert (tree.repository, tree.revision) == (str(source.path), source.head())
 
 
+async def test_files_are_found_in_whatever_order_they_are_asked_for(repositories, source):
+    """What was asked before, beside it or elsewhere, there or not, changes no answer."""
+    source.save({"apps/deep/one.yaml": "a: 1\n", "apps/two.yaml": "a: 2\n", "one.yaml": "a: 3\n"})
+    paths = [
+        "apps/deep/one.yaml",
+        "one.yaml",
+        "apps/one.yaml",
+        "apps/two.yaml",
+        "apps/deep",
+        "apps",
+        "",
+        "/one.yaml",
+        "deep/one.yaml",
+    ]
+    tree = await _tree(repositories, source)
+    fresh = {path: repositories.tree(tree.repository, tree.revision).entry(path) for path in paths}
+    assert [fresh[path] is None for path in paths] == [False, False, True, False, False, False, False, True, True]
+    for first in paths:
+        for second in paths:
+            assert (tree.entry(first), tree.entry(second)) == (fresh[first], fresh[second])
+    assert tree.read("apps/two.yaml", bytes_max=100) == b"a: 2\n"
+
+
 async def test_links_are_never_followed(repositories, source):
     """A path through a link leads nowhere, and a link has no content."""
     (source.path / "link").symlink_to("apps")

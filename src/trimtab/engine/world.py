@@ -439,9 +439,10 @@ class World:
             reasons.append("some of the configuration in Git cannot be read")
         doubtful = self.configuration.doubtful
         # Of what a Generator in doubt has made, that one reason speaks for all.
+        # Asked at every look of every Application, so what all of them together would cost is left out where nothing is in doubt.
         spoken_for = {
             f"Application/{name}"
-            for name, one in self.configuration.generated.items()
+            for name, one in (self.configuration.generated.items() if doubtful else ())
             if f"Generator/{one.generator}" in doubtful
         }
         written = [document for document in doubtful if document.startswith("Application/") and document not in spoken_for]

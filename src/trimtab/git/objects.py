@@ -22,6 +22,7 @@ from trimtab.core.model.errors import TransientError, UserError
 
 ENTRIES_MAX = 50_000  # of parsed trees that are kept in memory, some 300 bytes each
 SIZES_MAX = 50_000
+COMMITS_MAX = 256
 TAG_DEPTH_MAX = 10
 OBJECT_BYTES_MAX = 64 * 1024 * 1024
 
@@ -74,6 +75,7 @@ class Objects:
         self._trees: OrderedDict[str, Mapping[str, Child]] = OrderedDict()
         self._entries = 0
         self._sizes: dict[str, int] = {}
+        self._commits: OrderedDict[str, Commit] = OrderedDict()
         self.damaged = False  # something that must be there could not be read
         self.repository = self._open()
 
@@ -90,6 +92,7 @@ class Objects:
             # same name would otherwise go on being read as it was.
             self.repository.free()
             self.repository = self._open()
+            self._commits.clear()
 
     def _open(self) -> pygit2.Repository:
         try:
@@ -143,12 +146,21 @@ class Objects:
 
     def commit(self, commit_id: str) -> Commit:
         """Raises UserError when the mirror has no such commit."""
+        with self._lock:
+            known = self._commits.get(commit_id)
+        if known is not None:
+            return known
         if self.kind(commit_id) != "commit":
             raise UserError(
                 f"{self._name}: there is no commit {commit_id[:40]} here",
                 remedy="Push it to a branch or tag of the repository",
             )
-        return _parse_commit(self._read(commit_id, "commit"))
+        found = _parse_commit(self._read(commit_id, "commit"))
+        with self._lock:
+            self._commits[commit_id] = found
+            while len(self._commits) > COMMITS_MAX:
+                self._commits.popitem(last=False)
+        return found
 
     def peeled(self, object_id: str) -> str | None:
         """The commit that a ref's id leads to, through tag objects; None when it leads to something else."""

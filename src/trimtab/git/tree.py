@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Revision
@@ -20,6 +20,7 @@ DEPTH_MAX = 200
 class GitTree:
     def __init__(self, repository: str, revision: Revision, root: str, objects: Objects) -> None:
         self._repository, self._revision, self._root, self._objects = repository, revision, root, objects
+        self._last: tuple[str, Mapping[str, Child]] | None = None
 
     @property
     def repository(self) -> str:
@@ -30,7 +31,7 @@ class GitTree:
         return self._revision
 
     def entry(self, path: str) -> TreeEntry | None:
-        child = self._objects.at(self._root, path)
+        child = self._at(path)
         return None if child is None else self._entry(path, child)
 
     def entries(self, path: str) -> list[TreeEntry]:
@@ -64,7 +65,7 @@ class GitTree:
                 yield self._entry(_join(base, name), below)
 
     def read(self, path: str, *, bytes_max: int) -> bytes:
-        child = self._objects.at(self._root, path)
+        child = self._at(path)
         if child is None or not child.is_blob:
             raise UserError(f"read {shown(path)} at {self._revision[:7]}: there is no such file", remedy="Correct the path")
         size = self._objects.size(child.id)
@@ -74,6 +75,17 @@ class GitTree:
                 remedy="Make the file smaller",
             )
         return self._objects.blob(child.id)
+
+    def _at(self, path: str) -> Child | None:
+        """As `Objects.at`. Whoever asks for one file mostly asks for others beside it, so the last directory is remembered."""
+        above, slash, name = path.rpartition("/")
+        if not name or (slash and not above):
+            return self._objects.at(self._root, path)
+        last = self._last
+        if last is None or last[0] != above:
+            child = self._objects.at(self._root, above)
+            last = self._last = (above, self._objects.tree(child.id) if child is not None and child.is_tree else {})
+        return last[1].get(name)
 
     def _entry(self, path: str, child: Child) -> TreeEntry:
         if child.is_tree:

@@ -176,7 +176,7 @@ def _with_removals(steps: list[Step], held: Hold) -> tuple[list[Step], list[Hold
     holds = [
         Hold(step.ref, "it comes before removals that are held", held.lifted_by, approvable=True, step=step) for step in before
     ]
-    return [step for step in steps if step not in before], holds
+    return [step for step in steps if step.hook != HookPhase.PRE_REMOVAL], holds
 
 
 _PHASES = {HookPhase.PRE: 0, HookPhase.PRE_REMOVAL: 0, HookPhase.POST: 3, HookPhase.POST_REMOVAL: 3, HookPhase.FAILED: 4}
@@ -398,7 +398,7 @@ def _removals(situation: Situation) -> tuple[list[Step], list[Hold]]:
     holds = [
         Hold(step.ref, reason or asks, lifted_by, approvable=True, step=step)
         for step, asks in found
-        if step in asking and (reason or asks)
+        if step.uid not in situation.granted and (reason or asks)
     ]
     held = {hold.object for hold in holds}
     return [step for step, _ in found if step.ref not in held], sorted(holds, key=lambda hold: _in_order(hold.step or asking[0]))

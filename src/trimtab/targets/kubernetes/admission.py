@@ -44,6 +44,13 @@ class Admission:
                     found = await asyncio.gather(*(self._read(kind) for kind in KINDS))
                     self._rules = frozenset(rule for rules in found for rule in rules)
                     self._due = self._clock.monotonic() + BELIEVED_SECONDS
+        return self._decides(resource)
+
+    def spares(self, resource: Resource) -> bool:
+        """True when surely nobody looks at objects of this kind, by what was read lately; nothing is read for it."""
+        return self._due > self._clock.monotonic() and not self._decides(resource)
+
+    def _decides(self, resource: Resource) -> bool:
         return any(group in ("*", resource.group) and plural in ("*", "*/*", resource.plural) for group, plural in self._rules)
 
     async def _read(self, kind: str) -> _Rules:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from .cluster import Cluster, Outside
 from .errors import Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
 from .leaving import Beside, Other
-from .newcomers import Newcomers
+from .newcomers import FEW, Newcomers
 from .objects import Object
 from .ownership import CONFLICTS, WAYS, may_be_unknown, replaces, stamped, strange
 from .refusals import problem
@@ -39,6 +39,8 @@ from .shape import shaped
 
 MOMENTS_MAX = 3
 ANSWERS_MAX = 1_000
+FIRST_OF_A_KIND = FEW + 1
+"""So many of a kind are asked about before the others: one of them is what the others may follow."""
 PROBE_CHARACTERS_MAX = 50
 """How much of a hook's name is kept where it is asked about under another one."""
 ANSWER_SECONDS_MAX = 300.0
@@ -105,8 +107,9 @@ class Foresight:
         self._answers: OrderedDict[Identity, tuple[_Seen, str, float, Foreseen]] = OrderedDict()
         self.newcomers = Newcomers(cluster.client, clock, strange(cluster.installation, cluster.environment))
 
-    def at_once(self, manifest: Manifest, leave: Leave = NOTHING, scaled: Beside = frozenset()) -> Foreseen | None:
-        """As `foresee`, for what is as it was applied, so that nothing is waited for; else None.
+    def at_once(self, manifest: Manifest, leave: Leave, scaled: Beside, *, shown: bool) -> Foreseen | None:
+        """As `foresee`, for what is as it was applied, or is new and alike to what the server has taken, so that nothing is waited
+        for; else None.
 
         Nearly everything is, at nearly every look, and a task for each object of a large Application costs more than the look itself.
         """
@@ -117,7 +120,10 @@ class Foresight:
         if not resource.namespaced and manifest.ref.namespace:
             return None
         known = kind.get(namespace, manifest.ref.name)
-        if known is None or leaving.is_to_be_found(manifest.ref, known.others, scaled):
+        if known is None:
+            granted = not shown and self.newcomers.follows(manifest, resource, namespace)
+            return Foreseen(manifest.body, asked=False) if granted else None
+        if leaving.is_to_be_found(manifest.ref, known.others, scaled):
             return None
         left = leaving.left(manifest, known.others, leave, scaled)
         wanted, gone = leaving.cut(manifest, (*leave.pointers, *(one.pointer for one in left)), known.others)
@@ -385,6 +391,18 @@ class Foresight:
         self._answers.move_to_end(manifest.identity)
         while len(self._answers) > ANSWERS_MAX:
             self._answers.popitem(last=False)
+
+
+def first_of_each_kind(manifests: Iterable[Manifest], most: int) -> list[Manifest]:
+    """Of each kind so many, in order."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in manifests:
+        kind = (one.ref.group, one.ref.kind)
+        seen[kind] += 1
+        if seen[kind] <= most:
+            found.append(one)
+    return found
 
 
 def unchanged(known: Known) -> Body:

@@ -61,6 +61,19 @@ class Newcomers:
         await self._lead(like, ask)
         return False
 
+    def follows(self, manifest: Manifest, resource: Resource, namespace: str) -> bool:
+        """True when ``manifest`` may be taken for granted by what is known already, so that `follow` would ask nobody."""
+        now = self._clock.monotonic()
+        names, due = self._names.get((resource.group, resource.plural, namespace), (None, 0.0))
+        if names is None or due <= now or not names.done() or names.cancelled() or names.exception() is not None:
+            return False
+        there = names.result()
+        if there is None or manifest.ref.name in there or not self._admission.spares(resource):
+            return False
+        like = likeness(resource.group, resource.kind, namespace, manifest.body)
+        first, due = self._taken.get(like, (None, 0.0)) if like is not None else (None, 0.0)
+        return first is not None and due > now and first.done() and first.result()
+
     def mistaken(self, resource: Resource, namespace: str) -> None:
         """Something was there although nothing was known of it."""
         self._names.pop((resource.group, resource.plural, namespace), None)

@@ -210,15 +210,22 @@ class KubernetesTarget:
         *,
         shown: bool,
     ) -> list[Foreseen | list[Problem]]:
-        """For each of ``kept``, in order; only those that something has to be waited for become tasks."""
-        wishes = [(one, leave.get(one.identity, foreseeing.NOTHING)) for one in kept]
-        answers = [self._foresight.at_once(one, wish, scaled) for one, wish in wishes]
-        asking = [at for at, answer in enumerate(answers) if answer is None]
-        asked = await asyncio.gather(
-            *(self._foresight.foresee(wishes[at][0], beside, wishes[at][1], scaled, shown=shown) for at in asking)
-        )
-        found: dict[int, Foreseen | list[Problem]] = dict(zip(asking, asked, strict=True))
-        return [answer if answer is not None else found[at] for at, answer in enumerate(answers)]
+        """For each of ``kept``, in order. Only those that something has to be waited for become tasks: first some of each kind, since
+        what is learnt of them mostly answers for the rest.
+        """
+        wishes = {id(one): leave.get(one.identity, foreseeing.NOTHING) for one in kept}
+        answers: dict[int, Foreseen | list[Problem]] = {}
+        rest: Sequence[Manifest] = kept
+        for most in (len(kept) if shown else foreseeing.FIRST_OF_A_KIND, len(kept)):
+            for one in rest:
+                at_once = self._foresight.at_once(one, wishes[id(one)], scaled, shown=shown)
+                if at_once is not None:
+                    answers[id(one)] = at_once
+            asking = foreseeing.first_of_each_kind((one for one in rest if id(one) not in answers), most)
+            asked = (self._foresight.foresee(one, beside, wishes[id(one)], scaled, shown=shown) for one in asking)
+            answers |= dict(zip(map(id, asking), await asyncio.gather(*asked), strict=True))
+            rest = [one for one in rest if id(one) not in answers]
+        return [answers[id(one)] for one in kept]
 
     async def _wrong_hooks(self, manifests: Sequence[Manifest]) -> list[Problem]:
         found = [wrong for manifest in manifests for wrong in hooks.problems(manifest)]
