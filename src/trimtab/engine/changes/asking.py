@@ -39,8 +39,9 @@ from trimtab.ports.hosting import HOSTED, Push, RefUpdate, Refuse
 from trimtab.ports.people import Asker
 
 from .answering import environment_plan, may_see, office_of, readable, somewhere
+from .fitness import HEADS
 from .messages import DESCRIPTION_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, without_trailers
-from .receiving import HEADS, LOOK_SECONDS_MAX
+from .receiving import LOOK_SECONDS_MAX
 from .showing import view_of
 
 LOOK_EVERY_SECONDS = 0.02

@@ -119,7 +119,7 @@ class Office:
             self._moved.notify_all()
         if not self._opened:
             self._opened = True
-            await self.gate.restore(self._documents)
+            await self.gate.intents.restore(self._documents)
             rules = True
         if rules:
             self.desk.open()
@@ -167,10 +167,10 @@ class Office:
         """What a push meant whose server did not come to it: it failed on the way, or the client left."""
         while True:
             await self._clock.sleep(SETTLE_SECONDS)
-            if not (self._opened and self.gate.owes):
+            if not (self._opened and self.gate.intents.owes):
                 continue
             try:
-                await self.gate.settle()
+                await self.gate.intents.settle()
             except TransientError as error:
                 log.warning("carry out what was pushed: %s", error)
             except Refused as refused:
