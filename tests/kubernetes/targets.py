@@ -24,6 +24,7 @@ from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Outcome, Plan
 from trimtab.engine.looking import freshest
 from trimtab.plumbing.clock import SystemChance, SystemClock
+from trimtab.ports.clock import Clock
 from trimtab.targets.kubernetes.target import KubernetesTarget, KubernetesTargets
 
 ENVIRONMENT = "host"
@@ -40,9 +41,16 @@ def installation_name() -> str:
 
 @asynccontextmanager
 async def opened(
-    kubeconfig: Path, namespace: str, installation: str = "", name: str = ENVIRONMENT, **settings: Any
+    kubeconfig: Path,
+    namespace: str,
+    installation: str = "",
+    name: str = ENVIRONMENT,
+    *,
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> AsyncIterator[KubernetesTarget]:
-    targets = KubernetesTargets(installation=installation or installation_name(), clock=SystemClock(), chance=SystemChance())
+    made = installation or installation_name()
+    targets = KubernetesTargets(installation=made, clock=clock or SystemClock(), chance=SystemChance())
     try:
         yield targets.get(name, environment(kubeconfig, namespace, **settings))
     finally:

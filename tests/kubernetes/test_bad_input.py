@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -87,6 +88,40 @@ async def test_a_value_of_the_wrong_type_is_named(target: KubernetesTarget) -> N
     """A number for a text."""
     problems = await refused(target, config_map(a=1))  # type: ignore[arg-type]
     assert [problem.field for problem in problems] == ["data.a"], problems
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"stringData": {"password": 8675309}}, "stringData.password"),
+        ({"data": {"password": "8675309 is plain"}}, "data"),
+        ({"stringData": {"password": ["8675309"]}}, "stringData.password"),
+        ({"data": "8675309"}, "data"),
+    ],
+)
+async def test_a_secret_that_is_wrong_is_not_quoted(target: KubernetesTarget, wrong: dict[str, Any], field: str) -> None:
+    """The server quotes what it refuses; file, line and field are enough."""
+    (problem,) = await refused(target, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, **wrong})
+    assert problem.field == field
+    assert "8675309" not in str(problem)
+
+
+async def test_a_secret_field_of_a_kind_of_one_s_own_is_not_quoted(cluster: Cluster, target: KubernetesTarget) -> None:
+    """Neither by a rule of its definition; what is wrong with it is told."""
+    short = {"type": "string", "pattern": "^[a-z]{3}$"}
+    cluster.api.apply(crd("lockers", {"spec": {"type": "object", "properties": {"password": short, "name": short}}}))
+    locker = {"apiVersion": "test.example/v1", "kind": "Locker", "metadata": {"name": "x"}}
+    try:
+        for _ in range(200):
+            problems = await refused(target, locker | {"spec": {"password": "8675309", "name": "abcdef"}})
+            if {problem.field for problem in problems} == {"spec.password", "spec.name"}:
+                break
+            await asyncio.sleep(0.05)
+        assert "8675309" not in str(problems)
+        assert all("should match" in problem.message for problem in problems)
+        assert "abcdef" in str(problems)
+    finally:
+        cluster.api.request("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/lockers.test.example")
 
 
 async def test_one_object_under_two_names(target: KubernetesTarget, namespace: str) -> None:

@@ -13,8 +13,9 @@ from tests.kubernetes.targets import ENVIRONMENT, World, config_map, manifest, o
 from tests.kubernetes.test_ownership import again, path_of, placed
 
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
+from trimtab.core.model.names import ObjectRef
 from trimtab.core.model.observed import Scope
-from trimtab.core.model.plan import Applied, Failed
+from trimtab.core.model.plan import Action, Applied, Failed, Step
 from trimtab.targets.kubernetes.target import KubernetesTarget
 
 MAPS = [manifest(config_map(f"n{number:02}", a="1")) for number in range(12)]
@@ -266,8 +267,9 @@ async def test_admission_that_says_no_is_quoted(cluster: Cluster, namespace: str
             cluster.api.delete(f"/apis/{kind}/{plural}/{namespace}")
 
 
-async def test_a_namespace_that_is_stuck_in_deletion(cluster: Cluster) -> None:
-    """What should go into it is refused with a reason; what holds the namespace is for the health of it to say."""
+async def test_a_namespace_that_is_stuck_in_deletion(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What should go into it is refused with a reason; what holds it stands in its health, and in the step that would remove it."""
+    monkeypatch.setattr("trimtab.targets.kubernetes.target.GONE_SECONDS_MAX", 0.2)
     namespace = cluster.namespace()
     held = placed(config_map("held"), namespace)
     held["metadata"]["finalizers"] = ["test.example/held"]
@@ -286,8 +288,19 @@ async def test_a_namespace_that_is_stuck_in_deletion(cluster: Cluster) -> None:
             assert seen.deleting
             assert seen.health.status == "progressing"
             assert made.steps
+            await _remaining(target, manifest(itself).ref)
+            outcome = await target.remove(Step(Action.REMOVE, manifest(itself).ref, "shop", ENVIRONMENT, uid=seen.uid))
+            assert isinstance(outcome, Failed)
+            assert outcome.transient
+            assert "it is being deleted" in outcome.message
+            assert "test.example/held in 1 resource instances" in outcome.message
     finally:
         cluster.api.merge(path_of(cluster.api, held, namespace), {"metadata": {"finalizers": None}})
+
+
+async def _remaining(target: KubernetesTarget, ref: ObjectRef) -> None:
+    """Until the namespace says what is left in it."""
+    await World(target).seen(ref, lambda known: "remaining" in known.health.message, 15.0)
 
 
 async def test_an_aggregated_server_that_is_down_takes_nothing_with_it(own_cluster: Cluster) -> None:

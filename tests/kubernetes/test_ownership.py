@@ -17,6 +17,8 @@ from tests.kubernetes.test_target import deployment
 from trimtab.core.model.errors import TransientError
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Step
+from trimtab.plumbing.clock import SystemClock
+from trimtab.targets.kubernetes.foreseeing import FULL_CHECK_SECONDS
 from trimtab.targets.kubernetes.target import KubernetesTarget
 
 FINALIZER = "test.example/held"
@@ -74,6 +76,42 @@ async def test_a_settled_application_costs_no_request(
         for _ in range(3):
             assert (await world.plan(manifests)).empty
         assert [seen.path for seen in faults.requests[before:]] == []
+
+
+class LaterClock(SystemClock):
+    """It can be put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+async def test_what_nobody_was_seen_to_touch_is_asked_about_in_full_after_a_while(
+    cluster: Cluster, namespace: str, faults: FaultProxy, tmp_path: Any
+) -> None:
+    """Each object by a dry-run, spread over an hour; what the watches were wrong about comes to light then, and is quiet afterwards."""
+    manifests = [manifest(config_map(f"one-{number}", a="1")) for number in range(20)]
+    clock = LaterClock()
+    faults.mute(method="GET", path="watch=")
+    async with opened(faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), namespace, clock=clock) as target:
+        world = World(target)
+        await world.settle(manifests)
+        asked: list[int] = []
+        for _ in range(4):
+            before = len(faults.requests)
+            assert (await world.plan(manifests)).empty
+            asked.append(sum("dryRun" in seen.path for seen in faults.requests[before:]))
+            clock.ahead += FULL_CHECK_SECONDS / 2
+        assert asked[:2] == [0, 0]
+        assert asked[2] > 0
+        assert asked[3] > 0
+        assert sum(asked) == len(manifests)
+        path = path_of(cluster.api, manifests[0].body, namespace)
+        cluster.api.merge(path, {"data": {"a": "2"}})
+        clock.ahead += 2 * FULL_CHECK_SECONDS
+        made = await world.plan(manifests)
+        assert [(step.action, step.ref.name) for step in made.steps] == [(Action.UPDATE, "one-0")]
 
 
 async def test_one_changed_object_costs_three_requests(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from trimtab.cli.output import Out
 from trimtab.cli.times import length
+from trimtab.core.decide.order import FOUNDATION
 from trimtab.core.model.views import ChildView, ObjectView
 
 Row = list[str]
@@ -17,18 +18,22 @@ def tell_objects(out: Out, objects: Sequence[ObjectView], now: datetime) -> None
     if not any(one.children or one.more or one.folded for one in objects):
         out.table(
             ["object", "sync", "health", "wave", "from", "message"],
-            [[str(one.object), one.sync, one.health.value, str(one.wave), place(one), one.message] for one in objects],
+            [[str(one.object), one.sync, one.health.value, _wave(one), place(one), one.message] for one in objects],
         )
         return
     rows: list[Row] = []
     for one in objects:
-        rows.append([str(one.object), one.sync, one.health.value, "", "", str(one.wave), place(one), one.message])
+        rows.append([str(one.object), one.sync, one.health.value, "", "", _wave(one), place(one), one.message])
         rows += _below(one.children, one.more, one.folded, "", now)
     out.table(["object", "sync", "health", "ready", "age", "wave", "from", "message"], rows)
 
 
 def place(one: ObjectView) -> str:
     return f"{one.file}:{one.line}" if one.file and one.line else one.file
+
+
+def _wave(one: ObjectView) -> str:
+    return "first" if one.wave <= FOUNDATION else str(one.wave)
 
 
 def _below(children: Sequence[ChildView], more: int, folded: int, indent: str, now: datetime) -> Iterator[Row]:

@@ -276,7 +276,7 @@ def _take(draft: Draft, stage: tuple[Step, ...], plan: Plan) -> Decision:
         _tell_drift(draft, stage)
     elif not state.announced:
         back = "; it goes back to what was healthy before" if state.occasion == "back" else ""
-        message = f"{len(stage)} steps in the first stage{back}"
+        message = f"{len(stage)} step{'s' if len(stage) != 1 else ''} in the first stage{back}"
         draft.tell("deployment.started", message, hash=plan.hash, steps=_listed(stage))
         draft.change(announced=True)
     if not state.settled and draft.current.phase == Phase.HELD:

@@ -28,6 +28,8 @@ from trimtab.core.decide.mask import mask_text
 from trimtab.core.model.errors import Problem, Refused, TransientError, TrimtabError, UserError
 from trimtab.core.model.text import one_line
 
+from .quoting import without_dumps
+
 CAUSES_MAX = 50
 MESSAGE_CHARACTERS_MAX = 1_000
 
@@ -219,7 +221,10 @@ def parse(body: bytes, code: int) -> Status:
 def from_status(doing: str, status: Status, retry_after: float | None = None, hide: Callable[[str], str] = mask_text) -> ApiError:
     """The error for a Status: of an answer or of a watch's ERROR event."""
     details = status.details or _Details()
-    words = one_line(hide(status.message), characters_max=MESSAGE_CHARACTERS_MAX) or f"the server answered {status.code}"
+    words = (
+        one_line(hide(without_dumps(status.message)), characters_max=MESSAGE_CHARACTERS_MAX)
+        or f"the server answered {status.code}"
+    )
     causes = tuple(_clean(cause, hide) for cause in (details.causes or ())[:CAUSES_MAX])
     kind = _type_of(status, words)
     if kind is Invalid and not causes:
@@ -263,7 +268,7 @@ def _causes_in(words: str) -> tuple[Cause, ...]:
 def _clean(cause: Cause, hide: Callable[[str], str]) -> Cause:
     return Cause(
         one_line(cause.reason, characters_max=100),
-        one_line(_both_ends(hide(cause.message)), characters_max=MESSAGE_CHARACTERS_MAX),
+        one_line(_both_ends(hide(without_dumps(cause.message))), characters_max=MESSAGE_CHARACTERS_MAX),
         one_line(cause.field, characters_max=300),
     )
 

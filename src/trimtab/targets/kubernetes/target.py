@@ -490,8 +490,8 @@ _PATIENT = frozenset({"foregroundDeletion", "kubernetes"})
 
 
 def _held(doing: str, known: Known) -> str:
-    finalizers = ", ".join(known.finalizers) or "none is named"
-    return f"{doing}: it is going, and its finalizers hold it: {one_line(finalizers)}"
+    """What it waits for: its finalizers, and where it is a Namespace what is left in that."""
+    return f"{doing}: it {one_line(known.health.message)}" if known.deleting else f"{doing}: it is still there"
 
 
 def _doubles(manifests: Sequence[Manifest], namespace: str) -> list[Problem]:
