@@ -21,6 +21,7 @@ from trimtab.core.lifecycle.reconcile import HEALS_MAX
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.names import Key
+from trimtab.wiring.offline import offline_plan
 from trimtab.wiring.server import Running, Settings, running
 
 WAIT_SECONDS = 30.0
@@ -187,3 +188,50 @@ async def test_a_fight_over_a_field_is_noticed_told_and_backed_off_from(cluster:
         assert "ConfigMap/fought was changed" in message
     await asyncio.sleep(0.05)
     assert many > HEALS_MAX - 5
+
+
+async def test_a_job_that_the_cluster_clears_away_is_run_once_for_each_content(
+    cluster: Cluster, faults: FaultProxy, namespace: str, tmp_path: Path
+) -> None:
+    """`ttlSecondsAfterFinished` is no drift: what has ended and gone is not run again, not by a restart either."""
+
+    def job(image: str) -> dict[str, Any]:
+        pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}
+        spec = {"ttlSecondsAfterFinished": 0, "template": {"spec": pod}}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": spec}
+
+    def runs() -> int:
+        return sum("/jobs/migrate?" in one for one in writes(faults))
+
+    async def gone() -> None:
+        await asyncio.to_thread(cluster.api.until_gone, f"/apis/batch/v1/namespaces/{namespace}/jobs/migrate")
+
+    repository = Repository(tmp_path / "repo", faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig"), namespace)
+    repository.application("web", job("test/one"), config_map(a="1"))
+    repository.commit()
+    settings = Settings(repository=str(repository.path), data=tmp_path / "data")
+    async with running(settings) as server:
+        await healthy(server, ["web"])
+        await gone()
+        await asyncio.sleep(0.5)
+        assert runs() == 1
+        planned = await asyncio.to_thread(offline_plan, str(repository.path), "prod", str(settings.data))
+        assert (planned.steps, planned.errors) == ([], [])
+        repository.application("web", job("test/one"), config_map(a="2"))
+        repository.commit()
+        server.wake()
+        await healthy(server, ["web"], 2)
+        assert runs() == 1
+    async with running(settings) as server:
+        repository.application("web", job("test/one"), config_map(a="3"))
+        repository.commit()
+        server.wake()
+        await healthy(server, ["web"], 3)
+        assert runs() == 1
+        repository.application("web", job("test/two"), config_map(a="3"))
+        repository.commit()
+        server.wake()
+        await healthy(server, ["web"], 4)
+        await gone()
+        assert runs() == 2
+    await asyncio.sleep(0.05)

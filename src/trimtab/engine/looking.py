@@ -35,6 +35,7 @@ from .hooking import at_its_end, ending_of, ends, lasting, parted, phases, seen,
 from .journal import Journal
 from .leaving import Leaving
 from .neighbours import Neighbours
+from .passing import passed
 from .world import NOTHING, Content, World
 
 STEPS_AT_ONCE_MAX = 16
@@ -272,7 +273,9 @@ class Hands:
                 raise
             return {}, preview
         self._answered(key.environment, target)
-        return observed, await target.preview(manifests, leave, shown=shown)
+        over = passed(key.application, manifests, observed, self._world.inventories[key.environment], target, state)
+        kept = [manifest for manifest in manifests if manifest.identity not in over]
+        return observed, await target.preview(kept, leave, shown=shown)
 
     def _refs(self, key: Key, content: Content) -> tuple[ObjectRef, ...]:
         owned = self._world.inventories[key.environment].of(key.application).values()
@@ -336,13 +339,15 @@ class Hands:
             occasion=which,
             ending=state.undeclared,
             withheld=withheld(key, world, state),
+            passed=passed(key.application, desired, observed, inventory, target, state),
         )
 
     def _looked(self, key: Key, content: Content, target: Target, situation: Situation) -> Looked:
         made = plan(situation)
         held = {hold.object.identity for hold in made.holds if hold.object is not None}
         health = {
-            manifest.identity: _assess(target, manifest, situation.observed.get(manifest.identity))
+            manifest.identity: situation.passed.get(manifest.identity)
+            or _assess(target, manifest, situation.observed.get(manifest.identity))
             for manifest in situation.desired
             if manifest.identity not in held
         }

@@ -132,6 +132,12 @@ class Target(Protocol):
         """Pure: what its annotations make of a Manifest that is not to be kept but run; None for all others."""
         ...
 
+    def went(self, manifest: Manifest) -> Health | None:
+        """From memory: how an object was when it went by itself, as one does that is cleared away when its work is done; unknown when
+        nobody saw it go. None of objects that are there to stay.
+        """
+        ...
+
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         """Pure: the health of one object, given what Git wants of it."""
         ...

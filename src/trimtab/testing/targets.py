@@ -38,6 +38,8 @@ from .objects import WIDE, Objects, Thing, World, spec_of
 LOG_LINES_MAX = 1_000
 WHEN = "testing.trimtab.dev/when"
 """The annotation that says at which Deployments a hook runs; without it, at each."""
+GOES = "testing.trimtab.dev/goes"
+"""Annotated as "true" where an object goes by itself when it has ended."""
 LOG_POLL_SECONDS = 0.1
 
 Validate = Callable[[Manifest], Problem | None]
@@ -91,6 +93,7 @@ class FakeTarget:
         """What `apply` and `remove` were asked to do, and under which mandate."""
         self._mandate = OWN
         self._validate = validate
+        self._went: dict[Identity, Health] = {}
         self._lines: dict[Identity, deque[LogLine]] = {}
 
     def under(self, mandate: Mandate) -> FakeTarget:
@@ -209,6 +212,11 @@ class FakeTarget:
         never = [name for name in ("first", "later", "back") if name not in words(when)]
         return msgspec.structs.replace(found, **dict.fromkeys(never, ()))
 
+    def went(self, manifest: Manifest) -> Health | None:
+        if manifest.annotations.get(GOES) != "true":
+            return None
+        return self._went.get(manifest.identity, Health(HealthStatus.UNKNOWN, "it goes by itself"))
+
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         trouble = observed.status.get("trouble", "")
         if trouble:
@@ -250,6 +258,15 @@ class FakeTarget:
     def delete(self, identity: Identity) -> None:
         """Somebody deletes an object by hand."""
         self.objects.drop(self.objects.there[identity], None)
+
+    def end(self, identity: Identity, *, seen: bool = True) -> None:
+        """An object ends and goes by itself; ``seen``: while we were looking."""
+        thing = self.objects.there[identity]
+        if seen:
+            self._went[identity] = (
+                Health(HealthStatus.DEGRADED, "it has failed") if thing.observed().status.get("trouble") else HEALTHY
+            )
+        self.objects.drop(thing, None)
 
     def degrade(self, identity: Identity, trouble: str) -> None:
         """An object falls ill ("" cures it)."""

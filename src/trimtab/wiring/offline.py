@@ -32,7 +32,7 @@ from trimtab.core.model.mandate import Mandate
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity, Key, ObjectRef, Revision
 from trimtab.core.model.observed import Observed, Scope
-from trimtab.core.model.plan import Plan
+from trimtab.core.model.plan import Action, Plan, Step
 from trimtab.core.model.rendering import DETECTED, RenderSettings
 from trimtab.core.model.views import DoctorView, Finding, ManifestView, PlanView, ProblemView, RenderView, combined_hash
 from trimtab.engine.generating import look_here
@@ -44,7 +44,7 @@ from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.git import Tree
 from trimtab.ports.renderer import Capabilities, RenderRequest, nothing_special
-from trimtab.ports.target import Targets
+from trimtab.ports.target import Target, Targets
 from trimtab.render.renderer import TreeRenderer
 from trimtab.targets.host.target import HostTargets
 
@@ -235,9 +235,15 @@ async def _plan_of(
         hooks=[Hooked(manifest, hook, phases_at("first" if first else "later", hook)) for manifest, hook in hooks],
     )
     made = plan(situation)
-    if not first and not main_of(made).steps and not made.holds:
+    # The same of what goes by itself when it has ended.
+    sure = [step for step in main_of(made).steps if not _may_be_over(step, target)]
+    if not first and not sure and not made.holds:
         made = msgspec.structs.replace(made, steps=())
     return [masked_plan(made)]
+
+
+def _may_be_over(step: Step, target: Target) -> bool:
+    return step.action == Action.CREATE and step.manifest is not None and target.went(step.manifest) is not None
 
 
 def _entries(owned: Mapping[Identity, Observed], environment: str) -> Iterator[Entry]:

@@ -2,7 +2,7 @@
 
 For each object that Git wants:
 
-    not there                                        create
+    not there                                        create, unless it has gone by itself with its work done
     there, ours                                      update, when a field differs
     there, and a field cannot be changed in place    replace when declared, else Hold
     there, another application's, which lets it go   handover, or a Hold while that one is suspended
@@ -43,6 +43,7 @@ import msgspec
 
 from trimtab.core.model.config import RemovalBudget
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.health import Health
 from trimtab.core.model.hook import ENDING, HookPhase, HookRun
 from trimtab.core.model.inventory import Entry, Inventory
 from trimtab.core.model.leaving import Leave, Left
@@ -125,6 +126,8 @@ class Situation:
     occasion: Occasion = "later"
     ending: bool = False
     withheld: tuple[ObjectRef, ...] = ()
+    passed: Mapping[Identity, Health] = field(default_factory=dict)
+    """How those of ``desired`` were that have gone by themselves."""
     guard: str = ""
     """Why nothing may begin without an approval; "" where it may, or has begun."""
 
@@ -228,7 +231,7 @@ def _want(situation: Situation, manifest: Manifest) -> Step | Hold | None:
     if held is not None:
         return _approvable(held, _step(situation, Action.HANDOVER, manifest, observed))
     if observed is None:
-        return _step(situation, Action.CREATE, manifest, None)
+        return None if identity in situation.passed else _step(situation, Action.CREATE, manifest, None)
     entry, fixed = situation.inventory.get(identity), situation.fixed.get(identity)
     ours = _ours(situation, entry, observed)
     if fixed is not None and not fixed.replaces and (ours or observed.owner is not None or situation.adopt or manifest.adopts):

@@ -278,6 +278,10 @@ class HostTarget:
     def hook(self, manifest: Manifest) -> Hook | None:
         return annotated(manifest)
 
+    def went(self, manifest: Manifest) -> Health | None:
+        """Tasks stay when they are done."""
+        return None
+
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return health.assess(observed, manifest)
 

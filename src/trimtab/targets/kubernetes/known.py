@@ -24,6 +24,7 @@ from . import fields, health
 from .client import MANAGER, Client
 from .errors import ApiError
 from .judging import Judging
+from .lasting import Went
 from .leaving import STATUS, Other
 from .objects import Manager, Object
 from .ownership import DIGEST, PLACED, itself, owner_of, removal
@@ -89,6 +90,7 @@ class Kind:
         self._clock = clock
         self._moved = moved
         self._objects: dict[tuple[str, str], Known] = {}
+        self._went = Went()
         self._synced = asyncio.Event()
         self._deaf_since: float | None = None
         self._ended: ApiError | None = None
@@ -122,6 +124,10 @@ class Kind:
 
     def get(self, namespace: str, name: str) -> Known | None:
         return self._objects.get((namespace, name))
+
+    def went(self, namespace: str, name: str, digest: str) -> Health | None:
+        """How an object of this content was before it went, where that is remembered."""
+        return self._went.get(namespace, name, digest)
 
     def all(self) -> list[Known]:
         return list(self._objects.values())
@@ -175,6 +181,8 @@ class Kind:
                 gone = self._objects.get((event.namespace, event.name))
                 if gone is not None and gone.uid == event.uid:
                     del self._objects[event.namespace, event.name]
+                    if self._deaf_since is None:  # else it may have come to its end unseen
+                        self._went.gone(gone)
                     if self._judging is not None:
                         self._judging.forget(gone.uid)
                     self._moved(gone, None)
@@ -186,6 +194,7 @@ class Kind:
                 if before is not None and (version < before.version or version == before.version > 0):
                     return  # of before the answer that we have had already, or the very same: most of what we write comes back so
                 after = self._described(event.object)
+                self._went.going(before, after)
                 self._objects[event.namespace, event.name] = after
                 if before != after:
                     self._moved(before, after)

@@ -30,7 +30,7 @@ from trimtab.core.model.views import Finding
 from trimtab.ports.clock import Chance, Clock
 from trimtab.ports.target import NOTHING_LEFT, LogLine, LogWish, Preview
 
-from . import adoption, checking, content, foreseeing, hooks, leaving, locating, options, order, podlogs, renamed, tree
+from . import adoption, checking, content, foreseeing, hooks, lasting, leaving, locating, options, order, podlogs, renamed, tree
 from .autoscalers import Autoscalers
 from .causes import Causes, selector_of
 from .client import MANAGER, Client
@@ -297,6 +297,9 @@ class KubernetesTarget:
 
     def hook(self, manifest: Manifest) -> Hook | None:
         return hooks.hook(manifest)
+
+    def went(self, manifest: Manifest) -> Health | None:
+        return lasting.went(self.cluster, manifest)
 
     def assess(self, observed: Observed, manifest: Manifest) -> Health:
         return msgspec.convert(observed.status.get("health"), Health)
