@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +20,7 @@ from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Step
 from trimtab.plumbing.clock import SystemClock
 from trimtab.targets.kubernetes.foreseeing import FULL_CHECK_SECONDS
+from trimtab.targets.kubernetes.shape import shaped
 from trimtab.targets.kubernetes.target import KubernetesTarget
 
 FINALIZER = "test.example/held"
@@ -268,6 +270,34 @@ async def test_a_field_that_git_does_not_have_goes_at_adoption(world: World, clu
     assert annotations["controller"] == "here"
 
 
+@pytest.mark.parametrize("way", ["kubectl-client-side-apply", "helm"])
+async def test_what_an_adoption_shows_is_what_is_there_afterwards(
+    world: World, cluster: Cluster, namespace: str, way: str
+) -> None:
+    """Defaults come back where a field of the installer goes, and what the server has given the object stays: neither is shown as lost."""
+    web = deployment(replicas=0)
+    before = copy.deepcopy(web)
+    before["spec"] |= {"revisionHistoryLimit": 3, "minReadySeconds": 7, "strategy": {"type": "Recreate"}}
+    ports = [{"port": 80, "name": "http"}]
+    old = service("back", type="NodePort", ports=ports, sessionAffinity="ClientIP")
+    for body in (before, old):
+        install(cluster, placed(body, namespace), way)
+    wanted = [manifest(web), manifest(service("back", type="NodePort", ports=ports))]
+    foreseen = (await world.target.preview(wanted)).bodies
+    made = await world.settle(wanted, adopt=True)
+    assert {step.action for step in made.steps} == {Action.ADOPT}
+    for one in wanted:
+        live = cluster.api.get(path_of(cluster.api, one.body, namespace))
+        live["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+        assert shaped(live)["spec"] == foreseen[one.identity]["spec"]
+    shown = {change.path for step in made.steps for change in step.changes if change.path.startswith("/spec")}
+    assert shown <= {
+        *("/spec/revisionHistoryLimit", "/spec/minReadySeconds", "/spec/strategy/type", "/spec/strategy/rollingUpdate"),
+        *("/spec/sessionAffinity", "/spec/sessionAffinityConfig"),
+    }
+    assert {"/spec/revisionHistoryLimit", "/spec/minReadySeconds", "/spec/sessionAffinity"} <= shown
+
+
 def install(cluster: Cluster, body: dict[str, Any], way: str) -> None:
     """As these tools write: client-side ones by plain requests, with kubectl's note of what it applied last."""
     if way in ("kubectl", "kustomize-controller"):
@@ -275,7 +305,7 @@ def install(cluster: Cluster, body: dict[str, Any], way: str) -> None:
         return
     if way == "kubectl-client-side-apply":
         note = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(body)}
-        body["metadata"]["annotations"] |= note
+        body["metadata"] = {**body["metadata"], "annotations": {**body["metadata"].get("annotations", {}), **note}}
     cluster.api.good("POST", f"{cluster.api.path(body).rpartition('/')[0]}?fieldManager={way}", body)
 
 

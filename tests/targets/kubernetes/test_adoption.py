@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trimtab.targets.kubernetes.adoption import after, installer, taken_over
+from trimtab.core.model.manifest import Body
+from trimtab.targets.kubernetes.adoption import after, defaulted, installer, taken_over
 from trimtab.targets.kubernetes.objects import Manager
 
 
@@ -18,6 +21,14 @@ def entry(manager: str, operation: str, tree: Any, **more: str) -> Manager:
 OURS = entry("trimtab", "Apply", {"f:data": {"f:a": {}}})
 KUBECTL = entry("kubectl-client-side-apply", "Update", {"f:data": {".": {}, "f:a": {}, "f:b": {}}})
 CONTROLLER = entry("controller", "Update", {"f:data": {"f:c": {}}})
+
+
+bodies = st.dictionaries(
+    st.sampled_from(["a", "b", "clusterIP"]),
+    st.recursive(
+        st.integers(), lambda inner: st.dictionaries(st.sampled_from("ab"), inner) | st.lists(inner, max_size=2), max_leaves=6
+    ),
+)
 
 
 def test_installers_are_known_by_name() -> None:
@@ -57,3 +68,25 @@ def test_elements_go_as_a_whole_or_by_field() -> None:
     body = {"env": [{"name": "A", "value": "x"}, {"name": "B"}], "tags": ["t", "u"]}
     entries = [entry("helm", "Update", {**theirs, "f:tags": {'v:"u"': {}}}), entry("trimtab", "Apply", ours)]
     assert after(body, entries, "trimtab") == {"env": [{"name": "A"}], "tags": ["t"]}
+
+
+def test_where_a_field_goes_its_default_comes() -> None:
+    """That of an object made anew of the same manifest; what the server gives each object for itself stays what it was."""
+    before = {"replicas": 3, "limit": 3, "clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30001, "name": "x"}]}
+    fresh = {"replicas": 1, "limit": 10, "clusterIP": "10.0.0.9", "ports": [{"port": 80, "nodePort": 30009}], "more": 1}
+    going = {"replicas": 1, "ports": [{"port": 80}]}
+    assert defaulted(going, fresh, before) == {
+        "replicas": 1,
+        "limit": 10,
+        "clusterIP": "10.0.0.1",
+        "ports": [{"port": 80, "nodePort": 30001}],
+    }
+
+
+@given(going=bodies, fresh=bodies, before=bodies)
+def test_law_a_default_changes_nothing_that_stays(going: Body, fresh: Body, before: Body) -> None:
+    """What `going` has is untouched, and nothing comes that was not there before."""
+    made = defaulted(going, fresh, before)
+    assert {name: made[name] for name in going}.keys() == going.keys()
+    assert all(made[name] == value for name, value in going.items() if not isinstance(value, dict | list))
+    assert made.keys() - going.keys() <= fresh.keys() & before.keys()

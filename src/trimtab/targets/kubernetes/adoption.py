@@ -34,6 +34,7 @@ INSTALLERS = frozenset(
         "oc",
     }
 )
+_GIVEN = frozenset({"clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "volumeName"})
 _INSTALLER_PREFIXES = ("kubectl", "helm", "pulumi-kubernetes")
 
 
@@ -72,6 +73,28 @@ def after(body: Body, entries: Sequence[Manager], manager: str) -> Body:
         else:
             others = joined(others, tree(bytes(entry.fields)))
     return _without(body, _difference(theirs, others)) if theirs else body
+
+
+def defaulted(going: Any, fresh: Any, before: Any) -> Any:
+    """``going`` with what the server will put where fields go: what it puts into ``fresh``, an object that is made of the same manifest. Of
+    what it gives each object for itself, ``before`` has what stays.
+    """
+    if isinstance(going, dict) and isinstance(fresh, dict) and isinstance(before, dict):
+        again = {
+            name: before[name] if name in _GIVEN else value
+            for name, value in fresh.items()
+            if name in before and name not in going
+        }
+        kept = {name: defaulted(value, fresh.get(name), before.get(name)) for name, value in going.items()}
+        return {**kept, **again}
+    if (
+        isinstance(going, list)
+        and isinstance(fresh, list)
+        and isinstance(before, list)
+        and len(going) == len(fresh) == len(before)
+    ):
+        return [defaulted(*each) for each in zip(going, fresh, before, strict=True)]
+    return going
 
 
 def _ours(entry: Manager, manager: str) -> bool:

@@ -26,7 +26,7 @@ from . import adoption, fields, leaving, locating, refusals
 from .autoscalers import Autoscalers
 from .client import MANAGER, Client
 from .cluster import Cluster, Outside
-from .errors import Forbidden, Invalid, NotFound
+from .errors import ApiError, Forbidden, Invalid, NotFound
 from .known import Known, describe, managed
 from .leaving import Beside, Other
 from .newcomers import FEW, Newcomers
@@ -364,8 +364,23 @@ class Foresight:
             there = await self.there(resource, namespace, name) if answer.resource_version else None
         body = shaped(answer.body())
         if there is not None and not _ours(there, self._cluster.namespace):
-            body = adoption.after(body, answer.managers(), MANAGER)
+            going = adoption.after(body, answer.managers(), MANAGER)
+            body = body if going == body else await self._defaulted(manifest, resource, namespace, going, body)
         return body, there, answer
+
+    async def _defaulted(self, manifest: Manifest, resource: Resource, namespace: str, going: Body, before: Body) -> Body:
+        """``going`` with what the server puts where the fields of installers go, as it would for a new object of this manifest."""
+        name = f"{manifest.ref.name[:PROBE_CHARACTERS_MAX]}-preview"
+        owner = Owner(self._cluster.installation, self._cluster.environment, "preview")
+        wanted = self.body(manifest, resource, owner, new=True)
+        probe = {**wanted, "metadata": {**wanted["metadata"], "name": name}}
+        try:
+            async with self._places:
+                answer = await self._client.apply(resource, namespace, name, probe, force=True, dry_run=True)
+        except ApiError:
+            return going  # it could not be made twice; then its defaults are not told
+        fresh = shaped(answer.body())
+        return {**adoption.defaulted(going, fresh, before), "metadata": going["metadata"]}
 
     def _healed(self, wanted: Body, there: Object | None) -> Body | None:
         """What becomes of an object of ours of which somebody has edited the keys of elements; None when it is not that."""
