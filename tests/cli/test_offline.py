@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.wiring.offline import offline_plan, offline_render
+from trimtab.core.model.errors import UserError
+from trimtab.wiring.offline import offline_doctor, offline_plan, offline_render
 
 TEMPLATE = {"metadata": {"name": "${path.basename}"}, "spec": {"source": {"path": "${path}"}, "environments": [{"selector": {}}]}}
 
@@ -56,3 +57,13 @@ def test_another_repository_is_not_read_and_that_is_told(repository: Path) -> No
     rendered = offline_render(str(repository))
     assert rendered.manifests == []
     assert "https://git.example/teams.git is not read without a server" in rendered.errors[0].message
+
+
+def test_an_environment_that_nobody_declares_is_an_error_and_not_one_without_changes(repository: Path) -> None:
+    """A slip in its name would be a green light otherwise; while documents are wrong, those are told instead."""
+    for ask in (offline_plan, offline_render, offline_doctor):
+        with pytest.raises(UserError, match="find environment eats: nobody declares it") as caught:
+            ask(str(repository), "eats")
+        assert caught.value.remedy == "There are: east, host, west"
+    (repository / ".trimtab" / "Environment-north.json").write_text('{"apiVersion": "trimtab.dev/v1", "kind": "Environmentt"}')
+    assert "Environmentt" in str(offline_plan(str(repository), "north").errors)

@@ -57,6 +57,18 @@ def test_every_object_has_a_sign_and_every_field_its_two_values(line: Line) -> N
     ]
 
 
+def test_what_stands_in_no_file_is_not_said_to_be_wrong_in_git(line: Line) -> None:
+    """A kubeconfig that is missing, a right that is: the one who asks has to mend that, and not whoever committed."""
+    away = ProblemView("", 0, "", "find a cluster: there is no kubeconfig", "Set KUBECONFIG to a file")
+    result = line("app", "plan", "shop", server=Server(plan=plan(errors=[away])))
+    assert result.code == 1
+    assert result.out.splitlines()[:3] == [
+        "This cannot be planned:",
+        "  find a cluster: there is no kubeconfig",
+        "      Set KUBECONFIG to a file",
+    ]
+
+
 def test_a_hold_says_why_and_gives_the_command_that_lifts_it(line: Line) -> None:
     hold = HoldView(CONFIG, "beyond the removal budget", "approval of this plan", "shop", "production", HASH)
     result = line("app", "plan", "shop", server=Server(plan=plan(holds=[hold])))

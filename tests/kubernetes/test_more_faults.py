@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +66,33 @@ async def test_a_token_that_has_ended_is_read_again_from_its_file(cluster: Clust
             await target.preview(MAPS[:1])
         token.write_text(cluster.token)
         await world.settle(MAPS[:2])
+
+
+async def test_a_client_certificate_that_is_no_longer_accepted_is_read_again_from_its_files(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """As a token is: somebody puts another one in its place, first one file and then the other, and the next request works."""
+    files = {"client-certificate": tmp_path / "client.crt", "client-key": tmp_path / "client.key"}
+    keys = cluster.directory / "keys"
+    _signed_by_itself(*files.values())
+    config = json.loads(cluster.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {name: str(path) for name, path in files.items()}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(config), encoding="utf-8")
+    async with opened(kubeconfig, namespace) as target:
+        world = World(target)
+        with pytest.raises(TransientError, match=r"401|nauthorized"):
+            await target.preview(MAPS[:1])
+        files["client-certificate"].write_bytes((keys / "admin.crt").read_bytes())
+        with pytest.raises(TransientError, match=r"401|nauthorized"):
+            await target.preview(MAPS[:1])
+        files["client-key"].write_bytes((keys / "admin.key").read_bytes())
+        await world.settle(MAPS[:2])
+
+
+def _signed_by_itself(certificate: Path, key: Path) -> None:
+    words = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=admin"]
+    subprocess.run(["openssl", "req", *words, "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
 
 
 async def test_answers_that_take_long_are_waited_for(world: World, faults: FaultProxy) -> None:

@@ -36,7 +36,8 @@ def exit_code(view: PlanView) -> int:
 def tell_plan(out: Out, view: PlanView, *, together: bool = False) -> None:
     """``together``: what is held for the same reason is told at once, for where one word lifts all of it."""
     if view.errors:
-        out.line("What stands in Git is wrong; nothing would be applied where it is:")
+        of_git = any(error.file for error in view.errors)
+        out.line("What stands in Git is wrong; nothing would be applied where it is:" if of_git else "This cannot be planned:")
         out.problems(view.errors)
     where = ("", "")
     for step in view.steps:

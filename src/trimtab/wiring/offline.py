@@ -165,7 +165,7 @@ async def _plan(path: Path, environment: str, data: Path | None, settings: Rende
                     try:
                         plans += await _plan_of(one, reading, targets, installation, problems, shot.tree)
                     except (UserError, Refused) as error:  # which the next one need not share
-                        problems += error.problems
+                        problems += [problem for problem in error.problems if problem not in problems]
     return PlanView.of(plans, problems, combined=combined_hash(plans))
 
 
@@ -276,12 +276,21 @@ async def _rendered(renderer: TreeRenderer, tree: Tree, inside: str, environment
         configuration = zero_configuration(await renderer.discover(tree)) if not inside else Configuration()
     else:
         configuration = configuration_of(tree)
+        _expect(environment, configuration)
     renderings = []
     for key, wish in _wishes(configuration, inside, environment):
         application = configuration.applications.get(key.application)
         project = configuration.projects.get(application.spec.project) if application else None
         renderings.append(await _rendering(renderer, key, wish, tree, _asking(targets, key, configuration), project))
     return Reading(configuration, tuple(renderings))
+
+
+def _expect(environment: str, configuration: Configuration) -> None:
+    """Raises UserError for an Environment that nobody declares or names. While documents are wrong, it may be one of those."""
+    placed = {one.name for application in configuration.applications.values() for one in application.spec.environments}
+    known = sorted({*configuration.environments, *placed, DEFAULT_ENVIRONMENT})
+    if environment and environment not in known and not configuration.problems:
+        raise UserError(f"find environment {environment}: nobody declares it", remedy=f"There are: {', '.join(known)}")
 
 
 def _asking(targets: Targets | None, key: Key, configuration: Configuration) -> Capabilities:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import math
 import socket
 import ssl
@@ -49,6 +50,9 @@ STREAM_GRACE_SECONDS = 30.0
 TLS_SECONDS = 60.0
 """An authority's file is read again after this long."""
 USER_AGENT = "trimtab"
+
+
+log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -286,6 +290,10 @@ class _Contexts:
             try:
                 await asyncio.to_thread(self._look, credential)
             except (OSError, ValueError) as error:
+                if self._made is not None:
+                    # A certificate of which the key is not written yet: what was there before holds, and the server has the last word.
+                    log.warning("TLS with %s: %s; what was read before is used", self._cluster.server, error)
+                    return self._made
                 raise Unreachable(
                     request.doing, f"cannot speak TLS with {self._cluster.server}: {error}", sent=False, lasting=True
                 ) from error
