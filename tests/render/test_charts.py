@@ -5,11 +5,13 @@ from __future__ import annotations
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from trimtab.core.model.config import Chart
+from trimtab.core.decide.limits import sourced_elsewhere
+from trimtab.core.model.config import Chart, Metadata, Project, ProjectSpec
 from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.limits import DEFAULT
 from trimtab.render import archive as archives
@@ -186,9 +188,47 @@ async def test_a_subchart_of_a_chart_repository(registry: Registry, renderer: Tr
     rendered = await renderer.render(asked(), tree)
     assert {one.ref.name for one in rendered.manifests} == {"web-web", "web-shop"} - {"web-shop"}
     assert {one.file for one in rendered.manifests} == {"shop/templates/web.yaml", "shop/charts/web/templates/one.yaml"}
-    again = await renderer.render(asked(), tree)
-    assert rendered.repositories == again.repositories == (registry.http,)
-    assert again.cached
+    assert (await renderer.render(asked(), tree)).cached
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_what_a_project_does_not_allow_is_refused_where_it_stands_before_it_is_fetched(
+    registry: Registry, renderer: TreeRenderer, kept: bool
+) -> None:
+    """An archive elsewhere than its repository, in the lock: named with its line, although somebody else has had it rendered already."""
+    first = Pin("https://charts.example", "other", "1", "1.0.0", "https://charts.example/other-1.0.0.tgz", f"sha256:{'0' * 64}")
+    pin = replace_url(pin_of(registry), f"{registry.http.replace('charts', 'elsewhere')}/web-1.2.0.tgz")
+    tree = pinned(first, pin)
+    limited = Project(Metadata("team"), ProjectSpec(repositories=[registry.http]))
+    if kept:
+        await renderer.render(asked(".", chart=chart_of(pin)), pinned(pin_of(registry)))
+    registry.asked.clear()
+    for _ in range(2):
+        with pytest.raises(UserError) as raised:
+            await renderer.render(asked(".", chart=chart_of(pin)), tree, limit=partial(sourced_elsewhere, limited))
+        (problem,) = raised.value.problems
+        assert problem.message == f"the Project team does not allow the archive {pin.url}"
+        lines = tree.read(lock.FILE, bytes_max=10_000).decode().splitlines()
+        assert (problem.file, lines[problem.line - 1].strip(), problem.field) == (lock.FILE, f"url: {pin.url}", "charts[0].url")
+    assert registry.asked == []
+
+
+async def test_a_subchart_that_a_project_does_not_allow_is_refused_before_it_is_fetched(
+    registry: Registry, renderer: TreeRenderer
+) -> None:
+    """What lies below an allowed repository is fetched."""
+    pin = pin_of(registry, "2.0.0")
+    header = HEADER + f'dependencies: [{{name: web, version: "2.0.0", repository: "{registry.http}"}}]\n'
+    tree = pinned(pin, **{**SHOP, "shop/Chart.yaml": header})
+    for allowed, fields in (("https://charts.example/*", ["charts[0].repository"]), (registry.http, [])):
+        limit = partial(sourced_elsewhere, Project(Metadata("team"), ProjectSpec(repositories=[allowed])))
+        try:
+            await renderer.render(asked(), tree, limit=limit)
+            found = []
+        except UserError as error:
+            found = [problem.field for problem in error.problems]
+        assert found == fields
+        assert bool(registry.asked) == (not fields)
 
 
 # --- hostile archives and repositories ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Nothing is remembered here; who wants it at which Revision, and what becomes of 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from trimtab.core.decide.joining import join
 from trimtab.core.decide.limits import outside_of, sourced_elsewhere
@@ -14,7 +15,7 @@ from trimtab.core.model.errors import UserError
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Key, Revision
 from trimtab.ports.git import Repositories, Tree
-from trimtab.ports.renderer import Rendered, Renderer
+from trimtab.ports.renderer import Limit, Rendered, Renderer
 
 from .looking import Hands
 from .sources import Part, Wish
@@ -28,25 +29,27 @@ class Contents:
     async def joined(self, key: Key, wish: Wish, trees: list[Tree], configuration: Configuration) -> Content:
         """What the sources come to at ``trees``, one for each. Raises TrimtabError."""
         named = {part.request.source.name: tree for part, tree in zip(wish.parts, trees, strict=True) if part.request.source.name}
-        parts = [(part, await self._render_part(key, part, tree, named)) for part, tree in zip(wish.parts, trees, strict=True)]
+        application = configuration.applications.get(key.application)
+        project = configuration.projects.get(application.spec.project) if application is not None else None
+        limit = partial(sourced_elsewhere, project) if project is not None and project.spec.repositories else None
+        parts = [
+            (part, await self._render_part(key, part, tree, named, limit)) for part, tree in zip(wish.parts, trees, strict=True)
+        ]
         manifests, twice = join((_called(part, index), one.manifests) for index, (part, one) in enumerate(parts, start=1))
         if twice:
             raise UserError(f"render {key}: {twice[0]}", problems=twice)
-        application = configuration.applications.get(key.application)
-        project = configuration.projects.get(application.spec.project) if application is not None else None
-        charts = dict.fromkeys(name for _, one in parts for name in one.repositories)
-        problems = [*sourced_elsewhere(project, charts), *outside_of(project, manifests)]
+        problems = outside_of(project, manifests)
         if problems:
             raise UserError(f"render {key}: {problems[0]}", problems=problems)
         return _content_of(parts, manifests)
 
-    async def _render_part(self, key: Key, part: Part, tree: Tree, named: dict[str, Tree]) -> Rendered:
+    async def _render_part(self, key: Key, part: Part, tree: Tree, named: dict[str, Tree], limit: Limit | None) -> Rendered:
         if not part.is_rendered:
             return Rendered((), (), digest([]))
         others = {name: other for name, other in named.items() if name != part.request.source.name}
         target = self._hands.target
         return await self._renderer.render(
-            part.request, tree, others=others, capabilities=lambda: target(key.environment).capabilities()
+            part.request, tree, others=others, capabilities=lambda: target(key.environment).capabilities(), limit=limit
         )
 
     def emptied(self, key: Key, wish: Wish, tree: Tree) -> bool:

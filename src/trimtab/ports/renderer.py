@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from trimtab.core.model.config import Source
+from trimtab.core.model.errors import Problem
+from trimtab.core.model.fetched import Fetched
 from trimtab.core.model.manifest import Manifest
 
 from .git import Tree
@@ -32,7 +34,7 @@ class Rendered(msgspec.Struct, frozen=True):
     """The result. ``inputs`` lists every path that was read with its object id then ("" = looked for and not there): while all of
     them are the same in another Revision, so is the result. ``digest`` covers the Manifests, not the place of their lines.
     ``elsewhere`` lists what was read of other sources: the name of the source, path, object id. ``capabilities`` is the digest of
-    what the target can do, where the result depends on it ("" = it does not). ``repositories`` are those of charts that it is made of.
+    what the target can do, where the result depends on it ("" = it does not).
     """
 
     manifests: tuple[Manifest, ...]
@@ -41,7 +43,10 @@ class Rendered(msgspec.Struct, frozen=True):
     cached: bool = False
     elsewhere: tuple[tuple[str, str, str], ...] = ()
     capabilities: str = ""
-    repositories: tuple[str, ...] = ()
+
+
+Limit = Callable[[Sequence[Fetched]], Sequence[Problem]]
+"""What somebody has against content from there. Asked before any of it is fetched."""
 
 
 async def nothing_special() -> tuple[str, ...]:
@@ -57,9 +62,10 @@ class Renderer(Protocol):
         *,
         others: Mapping[str, Tree] = {},
         capabilities: Capabilities = nothing_special,
+        limit: Limit | None = None,
     ) -> Rendered:
         """``others`` are the Trees of the Application's other sources, by the name of the source; ``capabilities`` is only called
-        for what depends on them.
+        for what depends on them, ``limit`` only where something is fetched, and each time.
 
         Raises UserError with one Problem for each thing wrong, in order of file and line; TransientError when a tool was killed
         or timed out. An empty result is a result: what it means is decided elsewhere.

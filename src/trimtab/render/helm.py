@@ -24,7 +24,7 @@ from trimtab.core.model.limits import Limits
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.text import escaped, one_line
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import Capabilities, RenderRequest
+from trimtab.ports.renderer import Capabilities, Limit, RenderRequest
 
 from . import archive, chart, lock, values
 from .chart import CHART_FILE, Closure
@@ -57,12 +57,20 @@ class Helm:
         self._uses: dict[object, bool] = {}
 
     async def prepare(
-        self, request: RenderRequest, tree: Tree, directory: str, others: Mapping[str, Tree], capabilities: Capabilities
+        self,
+        request: RenderRequest,
+        tree: Tree,
+        directory: str,
+        others: Mapping[str, Tree],
+        capabilities: Capabilities,
+        limit: Limit | None,
     ) -> Prepared:
         """Raises UserError for what is wrong before anything is rendered, TransientError when the tool or a chart cannot be had."""
         found = self._find(request, tree, directory)
         given = values.read(request, tree, directory, others, self._limits)
         problems = [*found.closure.problems, *given.problems]
+        if limit is not None and found.closure.pins:
+            problems += limit(lock.fetched(tree, found.closure.pins.values(), self._limits))
         if problems:
             raise failed(tree, directory, problems, self._limits)
         tool = await self._tools.tool()
@@ -76,7 +84,6 @@ class Helm:
             render=partial(self._render, tool, request, tree, found, release),
             elsewhere=tuple(given.elsewhere),
             capabilities=digest(abilities) if abilities else "",
-            repositories=tuple(sorted({pin.repository for pin in found.closure.pins.values()})),
         )
 
     def _find(self, request: RenderRequest, tree: Tree, directory: str) -> _Chart:

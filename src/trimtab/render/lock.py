@@ -11,8 +11,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from trimtab.core.decide import documents
+from trimtab.core.decide import documents, positions
 from trimtab.core.model.errors import Problem, UserError
+from trimtab.core.model.fetched import Fetched
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.text import escaped
 from trimtab.ports.git import Tree
@@ -73,6 +74,23 @@ def parse(data: bytes) -> dict[Wanted, Pin]:
     if problems:
         raise UserError(f"read {FILE}: {problems[0].message}", remedy=f"Write it anew: {COMMAND}", problems=problems)
     return {pin.wanted: pin for pin in found.charts}
+
+
+def fetched(tree: Tree, pins: Iterable[Pin], limits: Limits) -> list[Fetched]:
+    """Where these come from, each with the line that says so: the chart repository, and the archive."""
+    data = tree.read(FILE, bytes_max=limits.file_bytes)
+    (document,) = documents.read(data, FILE, limits=DEFAULT).documents
+    places = {pin: at for at, pin in enumerate(msgspec.convert(document.value, _Lock).charts)}
+    asked = [
+        (path, address, within)
+        for pin in pins
+        for path, address, within in (
+            (("charts", places[pin], "repository"), pin.repository, ""),
+            (("charts", places[pin], "url"), pin.url, pin.repository),
+        )
+    ]
+    lines = positions.lines_of(data, FILE, document.line, [path for path, _, _ in asked])
+    return [Fetched(address, within, FILE, lines[path], positions.dotted(path)) for path, address, within in asked]
 
 
 def written(pins: Mapping[Wanted, Pin]) -> str:

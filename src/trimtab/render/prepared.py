@@ -13,7 +13,7 @@ Inputs = tuple[tuple[str, str], ...]
 @dataclass(frozen=True)
 class Prepared:
     """``parts`` is all that the result depends on, for the cache's key; ``inputs`` and ``elsewhere`` are what a commit may change of it.
-    ``covered`` is the directory that is an input as a whole; None when single files are. ``repositories`` are those of pinned charts.
+    ``covered`` is the directory that is an input as a whole; None when single files are.
     """
 
     parts: tuple[object, ...]
@@ -22,4 +22,3 @@ class Prepared:
     elsewhere: tuple[tuple[str, str, str], ...] = ()
     capabilities: str = ""
     covered: str | None = None
-    repositories: tuple[str, ...] = ()

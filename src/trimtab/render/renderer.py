@@ -22,7 +22,7 @@ from trimtab.core.model.errors import UserError
 from trimtab.core.model.limits import DEFAULT, Limits
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import Capabilities, Rendered, RenderRequest, nothing_special
+from trimtab.ports.renderer import Capabilities, Limit, Rendered, RenderRequest, nothing_special
 
 from . import chart, closure, paths, plain
 from .cache import BYTES_MAX, Cache, key_of
@@ -82,19 +82,26 @@ class TreeRenderer:
         *,
         others: Mapping[str, Tree] = {},
         capabilities: Capabilities = nothing_special,
+        limit: Limit | None = None,
     ) -> Rendered:
         path = _directory(request, tree)
-        prepared = await self._prepare(request, tree, path, others, capabilities)
+        prepared = await self._prepare(request, tree, path, others, capabilities, limit)
         key = key_of(*prepared.parts)
         cached = self._cached(key, prepared, tree)
         return cached if cached is not None else self._keep(key, prepared, await prepared.render())
 
     async def _prepare(
-        self, request: RenderRequest, tree: Tree, path: str, others: Mapping[str, Tree], capabilities: Capabilities
+        self,
+        request: RenderRequest,
+        tree: Tree,
+        path: str,
+        others: Mapping[str, Tree],
+        capabilities: Capabilities,
+        limit: Limit | None,
     ) -> Prepared:
         match request.renderer or detected(request, tree, path):
             case "helm":
-                return await self._helm.prepare(request, tree, path, others, capabilities)
+                return await self._helm.prepare(request, tree, path, others, capabilities, limit)
             case "kustomize":
                 return await self._kustomized(path, tree)
             case "jsonnet":
@@ -152,7 +159,7 @@ class TreeRenderer:
         if not self.current(more, tree):
             return None
         inputs = tuple(sorted({*prepared.inputs, *more}))
-        return msgspec.structs.replace(cached, cached=True, inputs=inputs, repositories=prepared.repositories)
+        return msgspec.structs.replace(cached, cached=True, inputs=inputs)
 
     def _keep(self, key: str, prepared: Prepared, found: list[Manifest]) -> Rendered:
         covered = prepared.covered
@@ -164,7 +171,6 @@ class TreeRenderer:
             digest(sorted([*one.identity, one.digest] for one in found)),
             elsewhere=prepared.elsewhere,
             capabilities=prepared.capabilities,
-            repositories=prepared.repositories,
         )
         self._cache.put(key, rendered)
         if self._writing is None or self._writing.done():

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from trimtab.core.model.errors import Problem, UserError
+from trimtab.core.model.fetched import Fetched
 from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import ObjectRef
 from trimtab.ports.git import Tree
-from trimtab.ports.renderer import Capabilities, Rendered, RenderRequest, nothing_special
+from trimtab.ports.renderer import Capabilities, Limit, Rendered, RenderRequest, nothing_special
 
 from .faults import Faults
 
@@ -38,12 +39,19 @@ class FakeRenderer:
         *,
         others: Mapping[str, Tree] = {},
         capabilities: Capabilities = nothing_special,
+        limit: Limit | None = None,
     ) -> Rendered:
         await self.faults.point("render:before", f"{request.application}@{request.environment}")
         path = _clean(request.path)
         entry = tree.entry(path)
         if entry is None or entry.type != "tree":
             raise UserError(f"render {request.application}: {request.path} is no directory", remedy="Correct source.path")
+        listed = f"{path}/CHARTS".lstrip("/")
+        if limit is not None and tree.entry(listed) is not None:
+            charts = tree.read(listed, bytes_max=FILE_BYTES_MAX).decode().splitlines()
+            problems = limit([Fetched(one, file=listed, line=at) for at, one in enumerate(charts, start=1)])
+            if problems:
+                raise UserError(f"render {request.application}: {problems[0]}", problems=problems)
         elsewhere = tuple(_elsewhere(request, others))
         abilities = await capabilities() if tree.entry(f"{path}/CAPABILITIES".lstrip("/")) is not None else None
         key = (path, entry.id, elsewhere, abilities)
@@ -55,9 +63,7 @@ class FakeRenderer:
         inputs = ((path, entry.id),)
         whole = digest(sorted([*m.identity, m.digest] for m in manifests))
         can = digest(abilities) if abilities is not None else ""
-        listed = f"{path}/CHARTS".lstrip("/")
-        charts = tree.read(listed, bytes_max=FILE_BYTES_MAX).decode().split() if tree.entry(listed) is not None else []
-        rendered = Rendered(tuple(manifests), inputs, whole, elsewhere=elsewhere, capabilities=can, repositories=tuple(charts))
+        rendered = Rendered(tuple(manifests), inputs, whole, elsewhere=elsewhere, capabilities=can)
         self._cache[key] = rendered
         return rendered
 

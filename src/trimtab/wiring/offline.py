@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -303,14 +304,13 @@ async def _rendering(
     renderer: TreeRenderer, key: Key, wish: Wish, tree: Tree, capabilities: Capabilities, project: Project | None
 ) -> Rendering:
     others = {part.request.source.name: tree for part in wish.parts if part.request.source.name}
+    limit = partial(sourced_elsewhere, project) if project is not None and project.spec.repositories else None
     found: list[tuple[str, tuple[Manifest, ...]]] = []
     try:
         for number, part in enumerate(wish.parts, start=1):
             if part.is_rendered:
-                rendered = await renderer.render(part.request, tree, others=others, capabilities=capabilities)
+                rendered = await renderer.render(part.request, tree, others=others, capabilities=capabilities, limit=limit)
                 found.append((part.request.source.name or str(number), rendered.manifests))
-                if problems := sourced_elsewhere(project, rendered.repositories):
-                    return Rendering(key, (), tuple(problems))
     except TrimtabError as error:
         return Rendering(key, (), error.problems)
     return Rendering(key, *join(found))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.core.decide.limits import allows_repository, confines, glob, mandate, misplaced, outside_of, sourced_elsewhere
 from trimtab.core.model.config import Metadata, Project, ProjectSpec
+from trimtab.core.model.fetched import Fetched
 from trimtab.core.model.mandate import OWN, Location, Mandate
 from trimtab.testing.factories import app, manifest
 
@@ -120,11 +122,37 @@ def test_the_mandate_is_of_the_project_s_account_and_the_application_s_word_on_c
     assert mandate(app("shop", conflicts="fail"), limited(account="deployer")) == Mandate("deployer", "fail")
 
 
+ALLOWED = Project(Metadata("web"), ProjectSpec(repositories=["https://charts.example/*", "oci://registry.example/ours"]))
+
+
 def test_charts_come_only_from_repositories_that_are_allowed() -> None:
-    """Without a list from everywhere; what is not allowed is named, and no password of its address."""
-    limited = Project(Metadata("web"), ProjectSpec(repositories=["https://charts.example/*"]))
-    found = ["https://charts.example/a", "https://ada:hidden@elsewhere.example/b"]
-    (problem,) = sourced_elsewhere(limited, found)
+    """Without a list from everywhere; what is not allowed is named where it stands, and no password of its address."""
+    elsewhere = Fetched("https://ada:hidden@elsewhere.example/b", "", "charts.lock", 5, "charts[1].repository")
+    (problem,) = sourced_elsewhere(ALLOWED, [Fetched("https://charts.example/a"), elsewhere])
     assert problem.message == "the Project web does not allow the chart repository https://***@elsewhere.example/b"
-    assert problem.remedy == "Allowed: https://charts.example/*"
-    assert sourced_elsewhere(project(), found) == sourced_elsewhere(None, found) == []
+    assert (problem.file, problem.line, problem.field) == ("charts.lock", 5, "charts[1].repository")
+    assert problem.remedy == "Allowed: https://charts.example/*, oci://registry.example/ours"
+    assert sourced_elsewhere(project(), [elsewhere]) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "within", "allowed"),
+    [
+        ("https://charts.example/a/web-1.tgz", "https://charts.example/a", True),
+        ("https://charts.example/archives/web-1.tgz", "https://charts.example/a", True),
+        ("oci://registry.example/ours/web@sha256:ab", "oci://registry.example/ours", True),
+        ("oci://registry.example/ours-too/web@sha256:ab", "oci://registry.example/ours", False),
+        ("oci://registry.example/ours/../theirs/web@sha256:ab", "oci://registry.example/ours", False),
+        ("oci://registry.example/ours/%2e%2e/theirs/web", "oci://registry.example/ours/", False),
+        ("https://elsewhere.example/web-1.tgz", "https://charts.example/a", False),
+        ("http://169.254.169.254/latest/meta-data", "https://charts.example/a", False),
+        ("http://charts.example/a/web-1.tgz", "https://charts.example/a", False),
+        ("https://charts.example.evil.example/web-1.tgz", "https://charts.example", False),
+    ],
+)
+def test_an_archive_lies_below_its_repository_or_where_the_project_allows(address: str, within: str, allowed: bool) -> None:
+    """Whatever a lock, or the index of a repository, says."""
+    found = sourced_elsewhere(ALLOWED, [Fetched(address, within)])
+    assert [problem.message for problem in found] == (
+        [] if allowed else [f"the Project web does not allow the archive {address}"]
+    )

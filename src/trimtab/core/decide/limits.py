@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from trimtab.core.model.config import Application, Environment, Project
 from trimtab.core.model.errors import Problem
+from trimtab.core.model.fetched import Fetched
 from trimtab.core.model.mandate import Location, Mandate
 from trimtab.core.model.manifest import Manifest
 from trimtab.core.model.names import Identity
@@ -50,17 +51,27 @@ def outside_of(project: Project | None, manifests: Iterable[Manifest]) -> list[P
     return [_denied(project, one, "kind", "this kind", allowed) for one in manifests if not _among(allowed, one)]
 
 
-def sourced_elsewhere(project: Project | None, repositories: Iterable[str]) -> list[Problem]:
-    """A Problem for each repository that charts have come from and that the Project does not allow, as what a chart depends on may have."""
-    if project is None:
-        return []
-    message = f"the Project {project.metadata.name} does not allow the chart repository"
+def sourced_elsewhere(project: Project, fetched: Iterable[Fetched]) -> list[Problem]:
+    """A Problem for each chart repository that the Project does not allow, as what a chart depends on may come from, and for each archive
+    elsewhere: a lock, or the index of a repository, can name any address. What lies below its chart repository is allowed with it.
+    """
     allowed = f"Allowed: {', '.join(project.spec.repositories)}"
     return [
-        Problem(f"{message} {one_line(without_credentials(one))}", remedy=allowed)
-        for one in repositories
-        if not allows_repository(project, one)
+        Problem(
+            f"the Project {project.metadata.name} does not allow the {'archive' if one.within else 'chart repository'} "
+            f"{one_line(without_credentials(one.address))}",
+            one.file,
+            one.line,
+            one.field,
+            allowed,
+        )
+        for one in fetched
+        if not _lies_below(one.address, one.within) and not allows_repository(project, one.address)
     ]
+
+
+def _lies_below(address: str, repository: str) -> bool:
+    return bool(repository) and address.startswith(f"{repository.rstrip('/')}/") and not _climbs(address)
 
 
 def confines(project: Project | None) -> bool:
@@ -103,8 +114,11 @@ def allows_repository(project: Project, repository: str) -> bool:
     allowed = project.spec.repositories
     if not repository or not allowed:
         return True
-    climbs = not {".", ".."}.isdisjoint(re.split(r"[/:\\]", unquote(unquote(repository))))
-    return not climbs and any(glob(pattern, repository) for pattern in allowed)
+    return not _climbs(repository) and any(glob(pattern, repository) for pattern in allowed)
+
+
+def _climbs(address: str) -> bool:
+    return not {".", ".."}.isdisjoint(re.split(r"[/:\\]", unquote(unquote(address))))
 
 
 def allows_environment(project: Project, environment: Environment) -> bool:

@@ -290,7 +290,9 @@ class ProjectSpec(_Strict, frozen=True):
     """Limits for the Applications of a Project. An empty list allows everything; patterns are shell globs."""
 
     description: Annotated[str, Meta(description="What the Project is, for people.")] = ""
-    repositories: Annotated[list[str], Meta(description="Repositories that sources may name.")] = []
+    repositories: Annotated[
+        list[str], Meta(description="Repositories that sources may name, and that charts and their archives may come from.")
+    ] = []
     environments: Annotated[list[str], Meta(description="Environments that Applications may run in.")] = []
     environment_selector: Annotated[
         Selector | None,
