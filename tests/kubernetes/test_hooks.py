@@ -116,6 +116,21 @@ async def test_phases_follow_each_other_and_waves_inside_of_them(stand: Stand) -
         assert available <= stand.cluster.api.get(stand.path("jobs", "last"))["metadata"]["creationTimestamp"]
 
 
+async def test_a_hook_takes_over_nothing_that_is_there_and_says_what_is_in_its_way(stand: Stand) -> None:
+    """What somebody else has made under its name stays as it is; when they have removed it, the hook runs."""
+    stand.cluster.api.apply(job("migrate") | {"metadata": {"name": "migrate", "namespace": stand.namespace}})
+    uid = stand.uid("jobs", "migrate")
+    stand.commit(job("migrate", **{ARGO: "PreSync"}), config_map("settings", a="1"))
+    async with stand.serving():
+        failed = await stand.until(Phase.FAILED)
+        assert "Job/migrate: an object of this name is there already, and a hook takes nothing over" in failed.message
+        assert "Remove it from the cluster, or give the hook another name" in failed.message
+        assert (stand.uid("jobs", "migrate"), stand.uid("configmaps", "settings")) == (uid, "")
+        stand.cluster.api.request("DELETE", f"{stand.path('jobs', 'migrate')}?propagationPolicy=Background")
+        await stand.until(Phase.HEALTHY)
+        assert stand.uid("jobs", "migrate") not in ("", uid)
+
+
 async def test_a_hook_before_a_release_that_fails_stops_it_and_what_ran_goes_on(stand: Stand) -> None:
     """With the reason and the last line of its log; the hook for a failure runs; another try, or a commit, runs it again."""
     tell = job("tell", **{ARGO: "SyncFail"})

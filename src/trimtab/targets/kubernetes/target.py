@@ -417,7 +417,7 @@ class KubernetesTarget:
                 raise
             found = await self._made(step, resource, namespace, owner)
             if found is None:
-                raise TransientError(f"{step.action} {step.ref}: it is there already; it is looked at anew") from error
+                raise _in_the_way(step) from error
             return await self._write(step, manifest, resource, found)
 
     async def _made(self, step: Step, resource: Resource, namespace: str, owner: Owner) -> str | None:
@@ -490,6 +490,14 @@ class KubernetesTarget:
 _RELEASE = "See to the controller that has to remove them"
 _PATIENT = frozenset({"foregroundDeletion", "kubernetes"})
 """Finalizers that the cluster itself removes."""
+
+
+def _in_the_way(step: Step) -> TransientError:
+    """What no look showed, as nobody's objects are not watched. Of a hook's name no look will, since it is not previewed under that."""
+    if step.action != Action.RUN:
+        return TransientError(f"{step.action} {step.ref}: it is there already; it is looked at anew")
+    message = f"{step.action} {step.ref}: an object of this name is there already, and a hook takes nothing over"
+    return TransientError(message, remedy="Remove it from the cluster, or give the hook another name")
 
 
 def _held(doing: str, known: Known) -> str:
