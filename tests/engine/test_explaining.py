@@ -85,6 +85,8 @@ def test_a_refusal_that_no_other_try_mends_is_not_told_as_one_that_passes() -> N
         assert await reasons(stage, engine, web()) == {}
         (whole,) = (await reasons(stage, engine, web(2, invalid="unknown field"))).values()
         assert (whole.state, whole.next) == ("refused", f"what runs stays; {MENDS}")
+        (shown,) = (await ApplicationQueries(engine).application("shop")).applications
+        assert [one.sync for one in shown.objects] == ["unknown"], "what was refused was compared with nothing"
         said = await reasons(stage, engine, web(3, refuses="no such account"), manifest("Process", "job", wave=1))
         assert said["to update Process/web"].next == MENDS
         assert said["to create Process/job"].reason.startswith("it waits for the next try: Process/web failed ")

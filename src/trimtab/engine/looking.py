@@ -205,6 +205,7 @@ class Hands:
         await self.rebuild(key.environment)
         target = self.target(key.environment, self._world.mandate(key))
         state = self._world.states.get(key, Reconciliation())
+        revision = next((one.revision for one in (state.pending, state.current) if one and one.digest == content.digest), "")
         if state.current is None or state.current.digest != content.digest:
             undeclared = self._world.application(key) is None
             state = Reconciliation(
@@ -218,7 +219,7 @@ class Hands:
         leave = await self._leaving.of(key, content, self._ignore(key))
         observed, preview = await self._ask(key, content, target, refs, leave, state)
         if preview.problems:
-            return list(preview.problems)
+            return list(self._pin(key, revision, preview.problems)) if revision else list(preview.problems)
         return plan(self._describe(key, content, target, freshest(observed, preview), preview, leave, state))
 
     async def _situation(

@@ -122,6 +122,7 @@ class ApplicationQueries(Reader):
         steps = {step.ref.identity: str(step.action) for step in live.plan.steps} if live.plan is not None else {}
         held = {hold.object.identity for hold in live.plan.holds if hold.object is not None} if live.plan is not None else set()
         runs = {run.ref.identity: run for run in state.runs} if state is not None else {}
+        known = live.plan is not None and not live.refused
         views = []
         for identity, ref in sorted(refs.items()):
             manifest, there = manifests.get(identity), observed.get(identity)
@@ -131,7 +132,9 @@ class ApplicationQueries(Reader):
             views.append(
                 ObjectView(
                     object=ref,
-                    sync="held" if identity in held else _object_sync(steps.get(identity), wanted=manifest is not None, run=run),
+                    sync=_object_sync(
+                        "held" if identity in held else steps.get(identity), wanted=manifest is not None, run=run, known=known
+                    ),
                     health=health.status,
                     message=health.message,
                     file=manifest.file if manifest is not None else "",
@@ -161,7 +164,12 @@ def _running(session: Session, key: Key) -> Content:
     return session.world.contents.get(key, {}).get(state.current.digest, GONE)
 
 
-def _object_sync(action: str | None, *, wanted: bool, run: HookRun | None) -> str:
+def _object_sync(action: str | None, *, wanted: bool, run: HookRun | None, known: bool) -> str:
+    """``known``: what is wanted has been compared with what is there."""
+    if not known:
+        return "unknown"
+    if action == "held":
+        return action
     if action == "run" or (action is None and run is not None):
         return "hook"
     if action is None:
