@@ -6,14 +6,20 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
-from trimtab.core.model.config import Placement
+from trimtab.core.model.config import Environment, Placement
+from trimtab.core.model.mandate import OWN as OWN_RIGHTS
+from trimtab.core.model.mandate import Mandate
 from trimtab.core.model.names import Key
+from trimtab.core.model.plan import Outcome, Plan, Step
 from trimtab.engine.commands import Commands
 from trimtab.engine.engine import Engine
+from trimtab.engine.world import Content
 from trimtab.testing.factories import app, entry, environment, manifest
 from trimtab.testing.stage import Stage, on_stage
+from trimtab.testing.targets import FakeTarget, FakeTargets
 
 WEB, DB, OWN = manifest("Wide", "web"), manifest("Process", "db", namespace="data"), manifest("Process", "own")
 EAST, WEST = environment("east"), environment("west")
@@ -308,3 +314,104 @@ def test_between_two_places_nothing_can_be_handed_over() -> None:
         await stage.stop(task)
 
     at_one_place(story, east="one", west="another")
+
+
+def test_what_two_let_go_is_removed_when_the_second_one_does() -> None:
+    """By the one that has it, also where the other was only held for it, in the same Environment: not when it is looked at by the clock."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        documents = (EAST, OLD, app("new", "east"))
+        stage.commit(*documents, old=[WEB, OWN], new=[DB])
+        await asyncio.sleep(5)
+        await Commands(engine).suspend("new", "east", "hands off", None, "ada")
+        stage.commit(*documents, old=[OWN], new=[DB, WEB])
+        await asyncio.sleep(5)
+        assert removed(stage) == []
+        stage.commit(*documents, old=[OWN], new=[DB])
+        await asyncio.sleep(5)
+        assert removed(stage) == ["web"]
+        await stage.stop(task)
+
+    at_one_place(story)
+
+
+def test_two_environments_never_act_on_one_object_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the one is at it, the other waits, and then plans by what has become of it."""
+    spans: list[tuple[float, float, str]] = []
+    right = FakeTarget.apply
+
+    async def slow(self: FakeTarget, step: Step, revision: str) -> Outcome:
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(5)
+        outcome = await right(self, step, revision)
+        spans.append((began, asyncio.get_running_loop().time(), f"{step.action} in {self.environment}"))
+        return outcome
+
+    async def story(stage: Stage) -> None:
+        _, task = stage.start()
+        stage.commit(EAST, WEST, OLD, NEW, old=[WEB, OWN], new=[])
+        await asyncio.sleep(20)
+        monkeypatch.setattr(FakeTarget, "apply", slow)
+        stage.commit(EAST, WEST, OLD, NEW, old=[manifest("Wide", "web", size=2), OWN], new=[])
+        await asyncio.sleep(2)
+        stage.commit(EAST, WEST, OLD, NEW, old=[OWN], new=[manifest("Wide", "web", size=3)])
+        await asyncio.sleep(60)
+        assert [what for _, _, what in spans] == ["update in east", "handover in west"]
+        assert spans[0][1] <= spans[1][0]
+        assert (owner(stage), removed(stage)) == (("west", "new"), [])
+        await stage.stop(task)
+
+    at_one_place(story)
+
+
+def test_a_change_shows_what_it_would_hand_over() -> None:
+    """The plan of the one that takes it has the step, that of the other has nothing; and nothing is changed by looking."""
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        stage.commit(EAST, WEST, OLD, NEW, old=[WEB, OWN], new=[DB])
+        await asyncio.sleep(5)
+        session, before = engine.current(), list(stage.targets.world.journal)
+        contents = {Key("east", "old"): Content("one", (OWN,)), Key("west", "new"): Content("two", (WEB, DB))}
+        hands = session.hands.elsewhere(session.world.supposing(session.world.configuration, contents, {}))
+        plans = [await hands.inspect(key, content) for key, content in contents.items()]
+        assert [isinstance(plan, Plan) and [(str(step.action), step.ref.name) for step in plan.steps] for plan in plans] == [
+            [],
+            [("handover", "web")],
+        ]
+        assert stage.targets.world.journal == before
+        await stage.stop(task)
+
+    at_one_place(story)
+
+
+def test_a_branch_that_points_an_environment_elsewhere_is_not_asked_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether that will be the same place is not known before the merge, and its plan says so."""
+    asked: list[str] = []
+    right = FakeTargets.get
+
+    def get(self: FakeTargets, name: str, environment: Environment | None = None, mandate: Mandate = OWN_RIGHTS) -> FakeTarget:
+        asked.append(environment.spec.target["kind"] if environment is not None else "")
+        return right(self, name, environment, mandate)
+
+    async def story(stage: Stage) -> None:
+        engine, task = stage.start()
+        stage.commit(EAST, WEST, OLD, NEW, old=[WEB, OWN], new=[DB])
+        await asyncio.sleep(5)
+        monkeypatch.setattr(FakeTargets, "get", get)
+        world = engine.current().world
+        elsewhere = environment("west", kind="elsewhere")
+        there = msgspec.structs.replace(world.configuration, environments={**world.configuration.environments, "west": elsewhere})
+        contents = {Key("east", "old"): Content("one", (OWN,)), Key("west", "new"): Content("two", (WEB, DB))}
+        plan = (
+            await engine.current()
+            .hands.elsewhere(world.supposing(there, contents, {}))
+            .inspect(Key("east", "old"), contents[Key("east", "old")])
+        )
+        assert isinstance(plan, Plan)
+        assert [(hold.approvable, "may be what new@west wants" in hold.reason) for hold in plan.holds] == [(True, True)]
+        assert set(asked) == {"memory"}
+        await stage.stop(task)
+
+    at_one_place(story)

@@ -18,6 +18,7 @@ from tests.kubernetes.test_target import deployment
 
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.names import Key
+from trimtab.wiring.offline import offline_plan
 from trimtab.wiring.server import Running, Settings, running
 
 WAIT_SECONDS = 60.0
@@ -179,6 +180,10 @@ async def test_what_moves_to_another_environment_of_a_cluster_is_handed_over(
         repository.objects("there", placed(config_map("other", a="1"), namespace), *moved)
         if ends:
             repository.declare("shop", "Application", "shop", {"source": {"path": "apps"}, "environments": [places["west"]]})
+        view = await asyncio.to_thread(offline_plan, str(repository.path), "", str(tmp_path / "data"))
+        planned = {(str(step.action), step.object.name) for step in view.steps if step.action != "create"}
+        # Whether what runs nowhere else is still wanted there only a server knows.
+        assert planned == {("handover", "settings"), ("handover", "web")}, view
         repository.commit()
         server.wake()
         await until(server, lambda: owned(server, "west") == {"other", "settings", "web"})

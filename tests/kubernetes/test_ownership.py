@@ -12,16 +12,16 @@ import pytest
 from tests.kubernetes.api import Api
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.faults import FaultProxy
-from tests.kubernetes.targets import ENVIRONMENT, World, config_map, manifest, opened
+from tests.kubernetes.targets import ENVIRONMENT, World, config_map, environment, manifest, opened
 from tests.kubernetes.test_target import deployment
 
 from trimtab.core.model.errors import TransientError
 from trimtab.core.model.observed import Scope
 from trimtab.core.model.plan import Action, Applied, Failed, Step
-from trimtab.plumbing.clock import SystemClock
+from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.targets.kubernetes.foreseeing import FULL_CHECK_SECONDS
 from trimtab.targets.kubernetes.shape import shaped
-from trimtab.targets.kubernetes.target import KubernetesTarget
+from trimtab.targets.kubernetes.target import KubernetesTarget, KubernetesTargets
 
 FINALIZER = "test.example/held"
 
@@ -217,6 +217,50 @@ async def test_a_handover_keeps_the_object(world: World, cluster: Cluster, names
     assert [step.action for step in made.steps] == [Action.HANDOVER]
     assert (await world.plan([])).empty
     assert cluster.api.get(path_of(cluster.api, config_map(), namespace))["metadata"]["uid"] == uid
+
+
+async def test_one_cluster_by_two_addresses_is_one_place(
+    cluster: Cluster, second_cluster: Cluster, namespace: str, faults: FaultProxy, tmp_path: Any
+) -> None:
+    """And what an object is called there has the namespace that it is in, wherever that comes from; another cluster is another place."""
+    proxied = faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig")
+    chosen = {
+        "direct": (cluster.kubeconfig, namespace),
+        "proxied": (proxied, "default"),
+        "other": (second_cluster.kubeconfig, "x"),
+    }
+    targets = KubernetesTargets(installation="test", clock=SystemClock(), chance=SystemChance())
+    try:
+        made = {name: targets.get(name, environment(file, within)) for name, (file, within) in chosen.items()}
+        assert {target.place() for target in made.values()} == {""}
+        for name, target in made.items():
+            await target.observe(Scope(name, ()))
+        assert made["direct"].place() == made["proxied"].place() != made["other"].place()
+        here, there = ("", "ConfigMap", "", "one"), ("", "ConfigMap", namespace, "one")
+        assert made["direct"].called(here) == made["direct"].called(there) == made["proxied"].called(there)
+        assert made["proxied"].called(here) != made["direct"].called(here)
+        wide = ("rbac.authorization.k8s.io", "ClusterRole", "", "one")
+        assert made["proxied"].called(wide) == made["direct"].called(wide) != ""
+        assert made["direct"].called(("strange.example", "Kind", "", "one")) == ""
+    finally:
+        await targets.close()
+    await asyncio.sleep(0.05)
+
+
+async def test_where_the_cluster_does_not_say_which_it_is_the_address_counts(
+    cluster: Cluster, namespace: str, faults: FaultProxy, tmp_path: Any
+) -> None:
+    """For an account that may not read it; while it does not answer, nothing is known."""
+    proxied = faults.kubeconfig(cluster.kubeconfig, tmp_path / "kubeconfig")
+    faults.fail(503, path="namespaces/kube-system")
+    async with opened(proxied, namespace) as target:
+        await target.observe(Scope(ENVIRONMENT, ()))
+        assert target.place() == ""
+    faults.clear()
+    faults.fail(403, path="namespaces/kube-system")
+    async with opened(proxied, namespace) as target:
+        await target.observe(Scope(ENVIRONMENT, ()))
+        assert target.place().startswith("address https://")
 
 
 async def test_a_namespace_that_git_adds_renames_nothing(world: World, cluster: Cluster, namespace: str) -> None:

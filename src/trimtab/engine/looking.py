@@ -354,7 +354,7 @@ class Hands:
         }
         live = self._world.live[key]
         live.plan, live.health, live.waves, live.looked = made, health, situation.waves, self._clock.now()
-        self._world.wait(key, frozenset(map(name_of, [*situation.abroad, *_held_removals(made)])))
+        self._world.wait(key, frozenset(map(name_of, [*situation.abroad, *_unwanted(situation)])))
         dropped, returned = forgotten(situation), given_back(situation)
         owned = situation.inventory.lasting_of(key.application) - lasting(situation, dropped, returned)
         return Looked(
@@ -451,9 +451,10 @@ def _to_be_shown(made: Plan) -> bool:
     return any(hold.approvable for hold in made.holds) and any(step.action == Action.CREATE for step in made.steps)
 
 
-def _held_removals(made: Plan) -> list[Identity]:
-    steps = (hold.step for hold in made.holds if hold.approvable and hold.step is not None)
-    return [step.ref.identity for step in steps if step.action == Action.REMOVE]
+def _unwanted(situation: Situation) -> frozenset[Identity]:
+    """What is ours, and stays or goes by what others want."""
+    wanted = {manifest.identity for manifest in situation.desired} | {hooked.manifest.identity for hooked in situation.hooks}
+    return frozenset(situation.inventory.of(situation.key.application)) - wanted
 
 
 def _assess(target: Target, manifest: Manifest, observed: Observed | None) -> Health:

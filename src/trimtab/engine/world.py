@@ -107,8 +107,8 @@ class World:
     """Mutable, and owned by the engine alone; every change happens between two awaits.
 
     ``taking`` says which Keys are about to change an object (or do right now), by its name, and what it is called there; ``ended`` what
-    applications removed that are gone since, by Environment and sequence of the Revision. ``waiting`` are the names that each Key's last
-    look found to be other Environments' business too.
+    applications removed that are gone since, by Environment and sequence of the Revision. ``waiting`` are the names of what each Key's last
+    look found to stay or go by what others want, here or in other Environments.
     """
 
     installation: str
@@ -408,7 +408,7 @@ class World:
         return frozenset(name for identity in identities for name in claims.get(identity, ()))
 
     def wait(self, key: Key, names: frozenset[Name]) -> None:
-        """From now on what other Environments want of ``names`` matters to ``key``."""
+        """From now on what others want of ``names`` matters to ``key``."""
         before = self.waiting.get(key, frozenset())
         for name in before - names:
             left = self._waited_for[name] - {key}

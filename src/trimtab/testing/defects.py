@@ -22,6 +22,7 @@ import msgspec
 from trimtab.core.decide import configuration
 from trimtab.core.decide import hooks as deciding_hooks
 from trimtab.core.decide import plan as planning
+from trimtab.core.decide.abroad import Abroad
 from trimtab.core.decide.hooks import Waits
 from trimtab.core.decide.order import next_stage
 from trimtab.core.lifecycle import change, draft, reconcile, unmet
@@ -36,7 +37,7 @@ from trimtab.core.model.errors import TransientError, UserError
 from trimtab.core.model.hook import HookPhase, HookRun
 from trimtab.core.model.manifest import digest
 from trimtab.core.model.plan import Plan
-from trimtab.engine import configuring, following, looking, workers, world
+from trimtab.engine import configuring, following, looking, neighbours, workers, world
 from trimtab.engine.changes.merging import Made, Merger
 from trimtab.ports.hosting import RefUpdate
 from trimtab.ports.renderer import Rendered
@@ -203,6 +204,21 @@ def doubts_ignored() -> AbstractContextManager[Any]:
 @defect("An object that another application of the environment declares now is removed by the one that had it.")
 def handover_forgotten() -> AbstractContextManager[Any]:
     return _situation(claims=lambda situation: {})
+
+
+@defect("An object that another environment of the same place declares now is removed by the one that had it.")
+def neighbours_forgotten() -> AbstractContextManager[Any]:
+    return patch.object(neighbours.Neighbours, "_claims", lambda self, identity: Abroad())
+
+
+@defect("It is not doubted that an object goes that may stand in what another environment cannot render.")
+def doubts_elsewhere_ignored() -> AbstractContextManager[Any]:
+    return patch.object(neighbours.Neighbours, "_unread", lambda self, identity: iter(()))
+
+
+@defect("An object of another environment of the same place is taken over, whether it is let go there or not.")
+def taken_from_neighbours() -> AbstractContextManager[Any]:
+    return patch.object(neighbours, "stance", lambda owning: ("lets-go", ""))
 
 
 @defect("An annotation that keeps an object from removal is not seen.")

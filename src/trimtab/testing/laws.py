@@ -15,6 +15,7 @@ from trimtab.core.lifecycle.rollout import WELL
 from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.deployment import ENDED, Deployment, Phase
 from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.observed import Owner
 from trimtab.engine.following import Saved
 
 from .faults import moment
@@ -69,8 +70,13 @@ def foreign_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
     owner = mutation.owner
     if owner is None:
         yield "it is nobody's"
-    elif (owner.installation, owner.environment) != ("test", mutation.environment):
-        yield f"it belongs to {owner.installation}, environment {owner.environment}"
+    elif owner.installation != "test":
+        yield f"it belongs to {owner.installation}"
+    elif owner.environment != mutation.environment and (
+        mutation.action not in ("handover", "run")
+        or owner.environment not in witness.beside(mutation.environment, mutation.ref.identity)
+    ):
+        yield f"it belongs to environment {owner.environment}"
     elif owner.application != mutation.application and mutation.action not in ("handover", "run"):
         yield f"it belongs to application {owner.application}"
 
@@ -89,7 +95,7 @@ def _adoption_declared(acting: Acting) -> bool:
 
 @law(ACTS)
 def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
-    """Nothing is removed that Git wants at the revision acted on, by whichever application of the environment; so a hand-over never shows as a removal."""
+    """Nothing is removed that Git wants at the revision acted on, by whichever application of the environment, or of another one at the same place; so a hand-over never shows as a removal."""
     if acting.mutation.verb != "removed" or acting.process != acting.holder or witness.granted(acting, doubted=True):
         return
     identity, environment = acting.mutation.ref.identity, acting.key.environment
@@ -100,10 +106,27 @@ def wanted_objects_stay(witness: Witness, acting: Acting) -> Iterator[str]:
             for name, wanted in view.applications(environment)
             if wanted is not None and identity in wanted and not (acting.mutation.hook and wanted[identity].hook)
         }
+        wanting |= {
+            f"{name}@{other}"
+            for other in witness.beside(environment, identity)
+            for name, _ in view.applications(other)
+            if identity in view.written(name, other)
+        }
         if not wanting:
             return
         claimants |= wanting
     yield f"it is wanted by {', '.join(sorted(claimants))}"
+
+
+@law(ACTS)
+def what_is_kept_elsewhere_is_not_taken(witness: Witness, acting: Acting) -> Iterator[str]:
+    """An object of another environment at the same place is taken over only once Git lets it go there, surely, or somebody has approved that."""
+    mutation, owner = acting.mutation, acting.mutation.owner
+    if acting.process != acting.holder or owner is None or owner.environment == mutation.environment or witness.granted(acting):
+        return
+    wishes = [view.wants(owner.application, owner.environment) for view in acting.life.views(acting.sequence)]
+    if all(wanted is None or mutation.ref.identity in wanted for wanted in wishes):
+        yield f"{owner.application}@{owner.environment} has not let it go"
 
 
 @law(ACTS)
@@ -202,15 +225,13 @@ def inventory_comes_first(witness: Witness, acting: Acting) -> Iterator[str]:
 @law(ACTS)
 def suspended_applications_rest(witness: Witness, acting: Acting) -> Iterator[str]:
     """A suspended application is not changed, and nothing is taken from it."""
-    names = {acting.key.application} | ({acting.mutation.owner.application} if acting.mutation.owner is not None else set())
-    for name in sorted(names) if acting.process == acting.holder else ():
-        state = acting.life.states.get(Key(acting.key.environment, name))
-        just_now = (
-            name != acting.key.application
-            and moment() - acting.life.suspended.get(Key(acting.key.environment, name), 0.0) < IN_FLIGHT_SECONDS
-        )
+    owner = acting.mutation.owner
+    keys = {acting.key} | ({Key(owner.environment, owner.application)} if owner is not None else set())
+    for key in sorted(keys) if acting.process == acting.holder else ():
+        state = acting.life.states.get(key)
+        just_now = key != acting.key and moment() - acting.life.suspended.get(key, 0.0) < IN_FLIGHT_SECONDS
         if state is not None and state.suspension is not None and not just_now:
-            yield f"{name} is suspended"
+            yield f"{key} is suspended"
 
 
 @law(ACTS)
@@ -232,7 +253,8 @@ def stages_keep_their_order(witness: Witness, acting: Acting) -> Iterator[str]:
     for identity, (wave, sequence) in acting.life.changed[acting.key].items():
         thing = acting.there.get(identity)
         waits = thing is not None and not thing.ready and sequence == acting.sequence
-        if waits and (acting.mutation.verb == "removed" or wave < entry.wave):
+        elsewhere = thing is not None and thing.owner is not None and thing.owner.environment != acting.key.environment
+        if waits and not elsewhere and (acting.mutation.verb == "removed" or wave < entry.wave):
             yield f"{identity[3]} of a lower wave is not ready yet"
 
 
@@ -246,7 +268,7 @@ def what_is_held_is_built_on_by_nothing(witness: Witness, acting: Acting) -> Ite
     mine = wanted.get(mutation.ref.identity)
     for identity, one in wanted.items():
         thing = acting.there.get(identity)
-        ours = thing is not None and thing.owner is not None and thing.owner.application == mutation.application
+        ours = thing is not None and thing.owner == Owner("test", mutation.environment, mutation.application)
         if thing is None or not ours or one.hook or one.replaces or one.fixed == spec_of(thing.body).get("fixed", 0):
             continue
         if mutation.action == "remove" or (mine is not None and mine.wave > one.wave):
@@ -341,7 +363,7 @@ def endings_keep_their_hooks(witness: Witness, acting: Acting) -> Iterator[str]:
 
 def _may_go(thing: Thing, key: Key) -> bool:
     annotations = (thing.body.get("metadata") or {}).get("annotations") or {}
-    return thing.owner is not None and thing.owner.application == key.application and "trimtab.dev/prune" not in annotations
+    return thing.owner == Owner("test", key.environment, key.application) and "trimtab.dev/prune" not in annotations
 
 
 def _wanted_by_others(life: Life, key: Key, sequence: int, identity: Identity) -> bool:
@@ -576,7 +598,7 @@ def ownership_is_never_lost(simulation: Simulation) -> Iterator[str]:
     for environment, target in simulation.targets.made.items():
         for identity, thing in target.objects.there.items():
             entry = life.entries.get((environment, identity))
-            ours = thing.owner is not None and thing.owner.installation == "test"
+            ours = thing.owner is not None and (thing.owner.installation, thing.owner.environment) == ("test", environment)
             on_its_way = (
                 simulation.left_held and entry is not None and entry.state == "intended"
             )  # a hand-over that something holds

@@ -20,6 +20,7 @@ from trimtab.core.decide.hooks import broken
 from trimtab.core.decide.order import WELL
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.names import Identity, Key
+from trimtab.core.model.observed import Owner
 from trimtab.core.model.plan import Plan
 from trimtab.engine.commands import Commands
 
@@ -32,7 +33,7 @@ from .play import Play, Result, WatchedJournal, WatchedStore, command, play, pro
 from .targets import FakeTargets
 from .time import running
 from .witness import Grant, Witness
-from .worlds import RELEASE, Content, View, Wanted, first_content
+from .worlds import NEIGHBOURS, RELEASE, Content, View, Wanted, add_neighbours, first_content
 
 URL = "configuration.git"
 CONVERGE_SECONDS = 2_400.0
@@ -62,6 +63,7 @@ class Simulation(Play):
     approved_at_the_end: list[Grant] = field(default_factory=list)
     commits: dict[str, Commit] = field(default_factory=dict)
     names: int = 0
+    shared: bool = False
 
     def __post_init__(self) -> None:
         # Two generators, so that a change of the story does not change every fault.
@@ -72,7 +74,9 @@ class Simulation(Play):
         self.store = WatchedStore(self.faults, self.witness)
         ready = self.chance.choice(((0.0, 0.0), (0.0, 3.0), (0.5, 20.0)))
         world = World(self.faults, INSTALLATION, ready, echo=self.chance.random() < 0.5, journal=WatchedJournal(self))
-        self.targets = FakeTargets(world)
+        self.shared = self.seed % 8 == 3  # in every eighth world two Environments are at one place
+        self.targets = FakeTargets(world, places=dict.fromkeys(NEIGHBOURS, "shared") if self.shared else {})
+        self.witness.places = self.targets.places
         self.remotes = FakeRemotes(self.faults)
         self.remote = self.remotes.get(URL)
 
@@ -90,14 +94,16 @@ class Simulation(Play):
 
     def _begin(self) -> None:
         content = first_content(self.chance)
+        if self.shared:
+            add_neighbours(content, self.chance)
         if any(app.revision for app in content.applications.values()):
             self.commit(RELEASE, content, "the beginning")
         self.commit("main", content, "the beginning")
         self.start_replicas()
 
     async def _happen(self) -> None:
-        operations = list(stories.OPERATIONS)
-        (chosen,) = self.chance.choices(operations, list(stories.OPERATIONS.values()))
+        operations = {one: weight for one, weight in stories.OPERATIONS.items() if self.shared or one not in stories.SHARED}
+        (chosen,) = self.chance.choices(list(operations), list(operations.values()))
         said = await chosen(self)
         if said:
             self.faults.note("STORY", said)
@@ -257,7 +263,7 @@ class Simulation(Play):
                 yield f"the inventory has yet to find that the hook {entry.ref} in {environment} has left nothing"
         for environment, wanted_here in wanted_anywhere.items():
             for identity, thing in self.targets.get(environment).objects.there.items():
-                ours = thing.owner is not None and thing.owner.installation == INSTALLATION
+                ours = thing.owner is not None and thing.owner == Owner(INSTALLATION, environment, thing.owner.application)
                 kept = (
                     "annotations" in (thing.body.get("metadata") or {})
                     and "trimtab.dev/prune" in thing.body["metadata"]["annotations"]
@@ -288,8 +294,8 @@ class Simulation(Play):
                 yield f"{key}: {identity[1]}/{identity[3]} is not there"
             elif thing.body != one.manifest.body:
                 yield f"{key}: {thing.ref} is not as Git says"
-            elif thing.owner is None or thing.owner.application != key.application:
-                yield f"{key}: {thing.ref} belongs to {thing.owner.application if thing.owner else 'nobody'}"
+            elif thing.owner != Owner(INSTALLATION, key.environment, key.application):
+                yield f"{key}: {thing.ref} belongs to {thing.owner or 'nobody'}"
 
     def _activity(self) -> tuple[int, int, int]:
         asked = sum(count for target in self.targets.made.values() for verb, count in target.calls.items() if verb != "watch")

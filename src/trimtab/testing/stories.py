@@ -21,8 +21,20 @@ from trimtab.engine.engine import Session
 
 from .factories import INSTALLATION
 from .faults import Fault
-from .objects import Thing
-from .worlds import APPLICATIONS, KINDS, RELEASE, Content, Place, Wanted, a_hook, add_application, document, object_file
+from .objects import WIDE, Thing, shared
+from .worlds import (
+    APPLICATIONS,
+    KINDS,
+    NEIGHBOURS,
+    RELEASE,
+    Content,
+    Place,
+    Wanted,
+    a_hook,
+    add_application,
+    document,
+    object_file,
+)
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -31,9 +43,15 @@ Operation = Callable[["Simulation"], Awaitable[str]]
 OPERATIONS: dict[Operation, int] = {}
 
 
-def operation(weight: int) -> Callable[[Operation], Operation]:
+SHARED: set[Operation] = set()
+"""Those of worlds in which two Environments are at one place, alone."""
+
+
+def operation(weight: int, *, shared: bool = False) -> Callable[[Operation], Operation]:
     def enter(function: Operation) -> Operation:
         OPERATIONS[function] = weight
+        if shared:
+            SHARED.add(function)
         return function
 
     return enter
@@ -216,6 +234,33 @@ async def move(world: Simulation) -> str:
     for name in names:
         content.directories[to][name] = objects.pop(name)
     return world.commit(branch, content, f"move {', '.join(names)} from {path} to {to}")
+
+
+@operation(25, shared=True)
+async def migrate(world: Simulation) -> str:
+    """Objects move to another Environment at the same place, or back; some go on being declared in the old one, and some have just been made."""
+    content = world.branches["main"].copy()
+    from_, to = world.chance.choice((list(NEIGHBOURS.values()), list(NEIGHBOURS.values())[::-1]))
+    here, there = content.directories.get(from_), content.directories.get(to)
+    if here is None or there is None:
+        return ""
+    if not here or world.chance.random() < 0.2:
+        name = f"wide-{world.number()}"
+        here[name] = Wanted(WIDE, name, wave=world.chance.choice((0, 0, 1)))
+        world.commit("main", content.copy(), f"add {name} to {from_}")
+        await asyncio.sleep(world.chance.choice((0, 1, 10)))
+        content = world.branches["main"].copy()
+        here, there = content.directories[from_], content.directories[to]
+    names = sorted(here) if world.chance.random() < 0.4 else [world.chance.choice(sorted(here))]
+    keeps = world.chance.random() < 0.1
+    for name in names:
+        there[name] = replace(here[name], version=here[name].version + world.chance.choice((0, 1)))
+        if not keeps:
+            del here[name]
+    moved = there[names[0]]
+    if world.chance.random() < 0.2:
+        content.broken[object_file(to, moved)] = "garbled"
+    return world.commit("main", content, f"{'copy' if keeps else 'move'} {', '.join(names)} from {from_} to {to}")
 
 
 @operation(2)
@@ -762,17 +807,19 @@ def _resolve_rivals(world: Simulation) -> None:
     """Each object is left to the first application that declares it, and what is in the way on a target goes."""
     branches = {name: content.copy() for name, content in world.branches.items()}
     home = branches["main"]
+    seen_by_all: dict[str, set[Identity]] = {}
     for environment in home.environments:
         seen: set[Identity] = set()
+        anywhere = seen_by_all.setdefault(world.targets.places.get(environment, environment), set())
         there = world.targets.get(environment).objects.there
         for app, place in [(one, place) for one in home.applications.values() for place in one.places]:
             objects = branches[app.revision or "main"].directories.get(place.path or app.path, {})
             for name, wanted in list(objects.items()) if place.environment == environment else ():
-                if wanted.identity in seen:
+                if wanted.identity in (anywhere if shared(wanted.identity) else seen):
                     del objects[name]
                 elif _in_the_way(there.get(wanted.identity), adopts=(app.adopt or wanted.adopt) and not wanted.hook):
                     world.targets.get(environment).delete(wanted.identity)
-                seen.add(wanted.identity)
+                (anywhere if shared(wanted.identity) else seen).add(wanted.identity)
     for name, content in branches.items():
         if content != world.branches[name]:
             world.commit(name, content, "leave each object to one application")

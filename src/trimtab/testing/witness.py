@@ -23,7 +23,7 @@ from trimtab.engine.following import Saved
 from trimtab.ports.store import Writes
 
 from .faults import moment
-from .objects import Mutation, Thing
+from .objects import Mutation, Thing, shared
 from .play import Violation
 from .time import GROUP
 from .worlds import Content, View, Wanted
@@ -159,12 +159,23 @@ class Witness:
     writes: int = 0
     lives: int = 1
     acts: Counter[tuple[Key, Identity]] = field(default_factory=Counter)
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Which Environments are at one place."""
     tell: Callable[[str, str], None] = lambda name, what: None
     on_write: Mapping[str, Callable[[Witness, Writing], Iterator[str]]] = field(default_factory=dict)
     on_act: Mapping[str, Callable[[Witness, Acting], Iterator[str]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.life.known = self.contents
+
+    def beside(self, environment: str, identity: Identity) -> list[str]:
+        """The other Environments that see this very object."""
+        place = self.places.get(environment)
+        return (
+            [name for name, one in self.places.items() if one == place and name != environment]
+            if place and shared(identity)
+            else []
+        )
 
     def blame(self, law: str, what: str) -> None:
         self.violations.append(Violation(law, what, moment()))
@@ -341,7 +352,7 @@ class Witness:
         state = self.life.states.get(key)
         now = state.current.sequence if state is not None and state.current is not None else 0
         held = frozenset((hold.step.ref.identity, hold.step.uid) for hold in plan.holds if hold.approvable and hold.step)
-        doubted = any(hold.reason.startswith("it cannot be told") for hold in plan.holds)
+        doubted = any(hold.reason.startswith(("it cannot be told", "it may ")) for hold in plan.holds)
         known = now if sequence is None else sequence
         objects = frozenset(step.ref.identity for step in plan.steps) | {identity for identity, _ in held}
         acts = sum(self.acts[key, identity] for identity in objects)

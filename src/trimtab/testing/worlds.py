@@ -28,6 +28,7 @@ from trimtab.core.model.manifest import (
 from trimtab.core.model.names import Identity
 
 from .factories import manifest
+from .objects import WIDE
 from .targets import WHEN
 
 ENVIRONMENTS = ("dev", "staging", "production", "edge")
@@ -37,6 +38,8 @@ REACHING = APPLICATIONS[1::3]
 """Those that depend on others where these come last, not beside themselves."""
 """Those that select their Environments by labels, where each stands for itself."""
 KINDS = ("Process", "File")
+NEIGHBOURS = {"dev": "apps/here", "staging": "apps/there"}
+"""Environments at one place, where a world has such, and the directory of each whose objects are seen by both."""
 RELEASE = "release"
 """The branch that some applications follow; all others follow the default branch."""
 
@@ -225,6 +228,14 @@ class View:
         content = self.contents.get(app.revision)
         return content.rendered(place.path or app.path) if content is not None else None
 
+    def written(self, application: str, environment: str) -> frozenset[Identity]:
+        """The names of what is in the directory of an application, readable or not."""
+        found = self.place(application, environment)
+        content = self.contents.get(found[0].revision) if found is not None else None
+        if found is None or content is None:
+            return frozenset()
+        return frozenset(one.identity for one in content.directories.get(found[1].path or found[0].path, {}).values())
+
     def applications(self, environment: str) -> Iterator[tuple[str, dict[Identity, Wanted] | None]]:
         """Each application that is, or may be, declared in an Environment, and what it wants there."""
         for name in self.home.applications if self.home else ():
@@ -299,6 +310,22 @@ def first_content(chance: random.Random) -> Content:
     for name in chance.sample(APPLICATIONS, chance.choice((2, 3, 3, 4, 4, 5, 6, 8))):
         add_application(content, name, chance)
     return content
+
+
+def add_neighbours(content: Content, chance: random.Random) -> None:
+    """Two Environments at one place, each with a directory that is rendered in it alone: of two applications, or of one in either order."""
+    paths = dict(NEIGHBOURS)
+    names = list(paths)
+    for path in paths.values():
+        content.directories[path] = {}
+    content.directories[paths[names[0]]] = {one.name: one for one in (Wanted(WIDE, f"wide-{number}") for number in range(3))}
+    if chance.random() < 0.4:
+        for name in names:
+            content.applications[f"in-{name}"] = App(f"in-{name}", paths[name], (Place(name),))
+        return
+    first, second = chance.choice((names, names[::-1]))
+    places = (Place(first, (), paths[first]), Place(second, (first,), paths[second]))
+    content.applications["in-both"] = App("in-both", paths[first], places)
 
 
 def _budget(chance: random.Random) -> Budget:

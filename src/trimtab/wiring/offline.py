@@ -11,7 +11,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,9 @@ from trimtab.engine.generating import look_here
 from trimtab.engine.hooking import parted
 from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
+from trimtab.engine.neighbours import Neighbours
 from trimtab.engine.sources import Part, Wish, wish_of
+from trimtab.engine.world import Content, World
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
 from trimtab.ports.git import Tree
@@ -88,6 +90,17 @@ class Reading:
         """Why an object that no rendering shows may still be wanted."""
         failed = [one.key for one in self.renderings if one.problems and one.key.environment == environment]
         return tuple(f"application {key.application} fails to render" for key in failed)
+
+    def world(self, installation: str) -> World:
+        """As if all of it were the newest content, and nothing had run yet."""
+        made = World(installation)
+        made.configure(self.configuration)
+        for one in self.renderings:
+            if one.problems:
+                made.problems[one.key] = one.problems
+            else:
+                made.offer(one.key, Content("here", one.manifests), 1)
+        return made
 
     def in_use(self, environment: str) -> dict[str, tuple[ObjectRef, ...]]:
         """The objects that Applications want in an Environment, by the account that would act on them; "" is always among them."""
@@ -160,11 +173,13 @@ async def _plan(path: Path, environment: str, data: Path | None, settings: Rende
         installation = kept(place / "installation") or "none"
         async with _targets(place, installation, shot.repositories) as targets:
             reading = await _reading(shot, environment, targets, settings)
-            problems = reading.problems
+            problems, world = reading.problems, reading.world(installation)
+            await _locate(reading, targets)
             for one in reading.renderings:
                 if not one.problems:
+                    neighbours = Neighbours(world, one.key, partial(_target, reading, targets))
                     try:
-                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree)
+                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree, neighbours)
                     except (UserError, Refused) as error:  # which the next one need not share
                         problems += [problem for problem in error.problems if problem not in problems]
     return PlanView.of(plans, problems, combined=combined_hash(plans))
@@ -187,8 +202,26 @@ async def _targets(data: Path, installation: str, repositories: GitRepositories)
         yield ByKind({"host": lambda: host, "kubernetes": clusters})
 
 
+async def _locate(reading: Reading, targets: Targets) -> None:
+    """Ask each Environment which place it is at, where there are several. One that does not answer could be any."""
+    environments = sorted({one.key.environment for one in reading.renderings})
+    for name in environments if len(environments) > 1 else ():
+        with suppress(TrimtabError):
+            await _target(reading, targets, name).observe(Scope(name, ()))
+
+
+def _target(reading: Reading, targets: Targets, environment: str) -> Target:
+    return targets.get(environment, _environment(reading.configuration, environment))
+
+
 async def _plan_of(
-    one: Rendering, reading: Reading, targets: Targets, installation: str, problems: list[Problem], tree: Tree
+    one: Rendering,
+    reading: Reading,
+    targets: Targets,
+    installation: str,
+    problems: list[Problem],
+    tree: Tree,
+    neighbours: Neighbours,
 ) -> list[Plan]:
     configuration = reading.configuration
     environment = _environment(configuration, one.key.environment)
@@ -214,6 +247,9 @@ async def _plan_of(
         return []
     hooks, desired = parted(one.manifests, target)
     entries = Inventory(_entries(owned, one.key.environment))
+    observed, claims = freshest({**owned, **named}, preview), reading.claims(one.key.environment)
+    wanted = {manifest.identity for manifest in one.manifests}
+    unwanted = [identity for identity in entries.of(one.key.application) if identity not in wanted and not claims.get(identity)]
     # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have. Nor is it
     # known what was healthy before, so that going back looks like any later Deployment.
     first = not entries.of(one.key.application)
@@ -222,10 +258,11 @@ async def _plan_of(
         installation=installation,
         desired=desired,
         predicted=preview.bodies,
-        observed=freshest({**owned, **named}, preview),
+        observed=observed,
         waves={manifest.identity: target.wave(manifest) for manifest in desired},
         inventory=entries,
-        claims=reading.claims(one.key.environment),
+        claims=claims,
+        abroad=neighbours.of(unwanted, {identity: there for identity, there in observed.items() if identity in wanted}),
         doubts=reading.doubts(one.key.environment),
         budget=environment.spec.removal,
         leave=leave,

@@ -388,23 +388,25 @@ def _unwanted(situation: Situation) -> Mapping[Identity, Entry]:
 def _removals(situation: Situation) -> tuple[list[Step], list[Hold]]:
     """What goes, and what would go once somebody approves it."""
     found = [
-        (_removal(situation, entry, observed), _asks(situation, observed))
+        (_removal(situation, entry, observed), may_be_wanted(situation.abroad.get(identity)), _confirm(situation, observed))
         for identity, entry in _unwanted(situation).items()
         if (observed := situation.observed.get(identity)) is not None
         and _still_ours(situation, entry, observed)
         and not _opted_out(situation, observed)
         and not _goes_abroad(situation, identity)
     ]
-    asking = [step for step, _ in found if step.uid not in situation.granted]
+    asking = [step for step, _, _ in found if step.uid not in situation.granted]
     reason = _doubt(situation, asking)
     lifted_by = f"approving this plan: trimtab app approve {situation.key.application} HASH"
     holds = [
-        Hold(step.ref, reason or asks, lifted_by, approvable=True, step=step)
-        for step, asks in found
-        if step.uid not in situation.granted and (reason or asks)
+        Hold(step.ref, perhaps or reason or confirm, lifted_by, approvable=True, step=step)
+        for step, perhaps, confirm in found
+        if step.uid not in situation.granted and (perhaps or reason or confirm)
     ]
     held = {hold.object for hold in holds}
-    return [step for step, _ in found if step.ref not in held], sorted(holds, key=lambda hold: _in_order(hold.step or asking[0]))
+    return [step for step, _, _ in found if step.ref not in held], sorted(
+        holds, key=lambda hold: _in_order(hold.step or asking[0])
+    )
 
 
 def _goes_abroad(situation: Situation, identity: Identity) -> bool:
@@ -413,11 +415,9 @@ def _goes_abroad(situation: Situation, identity: Identity) -> bool:
     return found is not None and bool(found.wanted)
 
 
-def _asks(situation: Situation, observed: Observed) -> str:
-    """Why this very object is removed only when somebody approves it."""
-    perhaps = may_be_wanted(situation.abroad.get(observed.ref.identity))
-    confirm = "it is annotated to be removed only when somebody approves it"
-    return perhaps or (confirm if _annotated(situation, observed) == CONFIRM else "")
+def _confirm(situation: Situation, observed: Observed) -> str:
+    asks = _annotated(situation, observed) == CONFIRM
+    return "it is annotated to be removed only when somebody approves it" if asks else ""
 
 
 def _removal(situation: Situation, entry: Entry, observed: Observed) -> Step:
