@@ -21,6 +21,15 @@ def test_an_example_does_what_its_page_says(example: Path) -> None:
         page.type_in()
 
 
+def test_every_block_of_commands_of_the_course_is_one_that_is_typed_in() -> None:
+    """What is on a cluster is typed in by the tests of clusters; a block of another kind would be shown and never tried."""
+    typed = (ROOT / "tests/kubernetes/test_example.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"\"examples/([\w-]+)/README\.md\"", typed)) == ON_A_CLUSTER
+    for example in EXAMPLES:
+        kinds = re.findall(r"^```(.+)$", (example / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert set(kinds) <= {"console", "console server", "yaml", "text"}, example.name
+
+
 def test_the_course_lists_every_example_in_order() -> None:
     assert re.findall(r"\]\((\d\d-[a-z-]+)/README\.md\)", INDEX) == [path.name for path in EXAMPLES]
 

@@ -9,9 +9,12 @@ from typing import Any
 import yaml
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.targets import config_map
+from tests.kubernetes.test_bad_commits import until
 from tests.kubernetes.test_hooks import job
 from tests.kubernetes.test_loop import Repository, healthy
+from tests.kubernetes.test_target import deployment
 
+from trimtab.core.model.deployment import Phase
 from trimtab.core.model.views import PlanView
 from trimtab.wiring.offline import offline_plan
 from trimtab.wiring.server import Settings, running
@@ -54,6 +57,35 @@ def written(repository: Repository, value: str, *, fixed: str = "1", unknown: bo
     template = {"metadata": {"name": "${path.basename}"}, "spec": source}
     spec = {"generate": [{"directories": {"include": ["apps/*"]}}], "template": template}
     repository.declare("all", "Generator", "all", spec)
+
+
+BASE = """\
+resources: [web.yaml]
+configMapGenerator:
+  - {name: page, files: [index.html]}
+"""
+OVERLAY = """\
+resources: [../base]
+namePrefix: %s-
+replicas:
+  - {name: web, count: %d}
+"""
+
+
+def overlaid(repository: Repository, namespace: str, *, text: str = "hello", staging: int = 0, production: int = 0) -> None:
+    """A base and an overlay for each of two Environments, in one namespace, so by their prefixes."""
+    place = repository.path / "web"
+    for name, count in (("base", 0), ("staging", staging), ("production", production)):
+        (place / name).mkdir(parents=True, exist_ok=True)
+        (place / name / "kustomization.yaml").write_text(OVERLAY % (name, count) if name != "base" else BASE)
+    (place / "base" / "index.html").write_text(text)
+    env = [{"name": "PAGE", "valueFrom": {"configMapKeyRef": {"name": "page", "key": "index.html"}}}]
+    (place / "base" / "web.yaml").write_text(yaml.safe_dump(deployment("web", replicas=0, env=env)))
+    environment = yaml.safe_load((repository.path / ".trimtab/environment.yaml").read_text())["spec"]
+    for name in ("staging", "production"):
+        repository.declare(name, "Environment", name, environment)
+    entries = [{"name": name, "path": f"web/{name}"} for name in ("staging", "production")]
+    repository.declare("web", "Application", "web", {"source": {"path": "web/base"}, "environments": entries})
 
 
 async def planned(repository: Repository, data: Path, environment: str = "prod") -> PlanView:
@@ -121,3 +153,46 @@ async def test_what_the_server_would_refuse_is_told_with_its_place(cluster: Clus
     assert ("apps/plain/all.yaml", "colour") in told
     assert ("apps/hooked/all.yaml", "spec.template.spec.restartPolicy") in told
     assert {application for application, _, _ in steps(view)} == {"chart", "program"}
+
+
+async def test_overlays_are_planned_each_for_its_environment(
+    cluster: Cluster, namespace: str, kustomize: None, tmp_path: Path
+) -> None:
+    """All of it before it is there, nothing when it runs as the directory says; then what one overlay changes for the one Environment,
+    and a new text in the base, which is a ConfigMap of another name, for both.
+    """
+    repository, data = Repository(tmp_path / "repo", cluster.kubeconfig, namespace), tmp_path / "data"
+    overlaid(repository, namespace)
+    first = await planned(repository, tmp_path / "none", "staging")
+    assert first.errors == []
+    page = next(step.object.name for step in first.steps if step.object.kind == "ConfigMap")
+    assert page.startswith("staging-page-")
+    assert steps(first) == [("web", "create", page), ("web", "create", "staging-web")]
+    repository.commit()
+    async with running(Settings(repository=str(repository.path), data=data)) as server:
+        for environment in ("staging", "production"):
+            await until(server, "web", Phase.HEALTHY, environment)
+    await asyncio.sleep(0.05)
+    for environment in ("staging", "production"):
+        assert steps(await planned(repository, data, environment)) == []
+    overlaid(repository, namespace, production=2)
+    assert steps(await planned(repository, data, "staging")) == []
+    (scaled,) = (await planned(repository, data, "production")).steps
+    assert [(change.path, change.from_, change.to) for change in scaled.changes] == [("/spec/replicas", 0, 2)]
+    overlaid(repository, namespace, text="good morning", production=2)
+    for environment in ("staging", "production"):
+        made = await planned(repository, data, environment)
+        assert [action for _, action, _ in steps(made)] == ["create", "remove", "update"]
+
+
+async def test_an_overlay_that_reaches_for_what_is_not_there_is_told_with_its_line(
+    cluster: Cluster, namespace: str, kustomize: None, tmp_path: Path
+) -> None:
+    """In the Environment that it is for; the other one is planned."""
+    repository = Repository(tmp_path / "repo", cluster.kubeconfig, namespace)
+    overlaid(repository, namespace)
+    (repository.path / "web/production/kustomization.yaml").write_text("namePrefix: x-\nresources: [../bases]\n")
+    assert len((await planned(repository, tmp_path / "none", "staging")).steps) == 2
+    view = await planned(repository, tmp_path / "none", "production")
+    assert view.steps == []
+    assert [(error.file, error.line) for error in view.errors] == [("web/production/kustomization.yaml", 2)]
