@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from trimtab.core.decide.trail import linked, trails
 from trimtab.core.model.errors import Refused, TransientError, TrimtabError
@@ -27,7 +27,7 @@ from trimtab.core.model.trail import Link
 
 from .failures import PASSING, result_code, translate
 from .files import disconnect, gone, identity
-from .rows import ADD_EVENT, ADD_LINK, PUT_COUNTER, Batch, Operation, link_of, link_row
+from .rows import ADD_EVENT, ADD_LINK, PUT_COUNTER, Batch, Operation, Row, Statement, link_of, link_row
 from .schema import counter, lease, link
 
 GROUP_MAX = 256
@@ -56,8 +56,10 @@ class Writer:
         self._path = path
         self._file = identity(path)
         self._connection = connection
+        self._cursor = connection.connection.cursor()
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._held: list[Job | None] = []
+        self._compiled: dict[int, tuple[str, tuple[str, ...]]] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="trimtab-store-writer", daemon=True)
         self._thread.start()
@@ -92,6 +94,7 @@ class Writer:
         while group := self._group():
             _answer(self._commit(group))
         with contextlib.suppress(Exception):
+            self._cursor.close()  # else the file stays open, and what is in its log outside it
             disconnect(self._connection)
 
     def _group(self) -> list[Job]:
@@ -137,8 +140,8 @@ class Writer:
 
     def _epoch(self) -> int | None:
         """That of the current Lease, None when nobody holds it."""
-        row = self._connection.execute(_LEASE).one_or_none()
-        return row.epoch if row is not None and row.holder else None
+        row = self._ask(_LEASE)
+        return row[1] if row is not None and row[0] else None
 
     def _operate(self, operations: list[Operation]) -> None:
         """Many rows by one statement. Order is kept within a table, where it matters, and not between tables, where it does not."""
@@ -148,22 +151,42 @@ class Writer:
         for stream in streams.values():
             for _, run in itertools.groupby(stream, key=lambda operation: id(operation[0])):
                 same = list(run)
-                self._connection.execute(same[0][0], [row for _, row in same])
+                self._put(same[0][0], [row for _, row in same])
+
+    def _put(self, statement: Statement, rows: Sequence[Row]) -> None:
+        text, names = self._driven(statement, list(rows[0]))
+        self._cursor.executemany(text, [tuple(row[name] for name in names) for row in rows])
+
+    def _ask(self, statement: Select[Any], **given: Any) -> tuple[Any, ...] | None:
+        """The first row. What is left of the others is let go of by the next statement, at the latest the one that writes the answer."""
+        text, names = self._driven(statement, None)
+        found: tuple[Any, ...] | None = self._cursor.execute(text, [given[name] for name in names]).fetchone()
+        return found
+
+    def _driven(self, statement: Statement | Select[Any], columns: list[str] | None) -> tuple[str, tuple[str, ...]]:
+        """The text of a statement for the driver, and what goes into it in which order, compiled once. Most transactions have few rows,
+        and what SQLAlchemy does to execute a statement costs several times what these cost in the database.
+        """
+        known = self._compiled.get(id(statement))
+        if known is None:
+            made = statement.compile(dialect=self._connection.dialect, column_keys=columns)
+            known = self._compiled[id(statement)] = (str(made), tuple(made.positiontup or ()))
+        return known
 
     def _record(self, batches: Sequence[Batch]) -> list[tuple[Event, ...]]:
         """Add the events and return them with their ids, for each batch."""
         if not any(batch.events for batch in batches):
             return [()] * len(batches)
-        last = self._connection.execute(_LAST).scalar_one_or_none() or 0
-        ids = itertools.count(last + 1)
+        last = self._ask(_LAST, name=EVENTS)
+        ids = itertools.count(last[0] + 1 if last is not None else 1)
         stored = [tuple(msgspec.structs.replace(event, id=next(ids)) for event in batch.events) for batch in batches]
         rows = [
             {**row, "id": event.id}
             for batch, events in zip(batches, stored, strict=True)
             for row, event in zip(batch.event_rows, events, strict=True)
         ]
-        self._connection.execute(ADD_EVENT, rows)
-        self._connection.execute(PUT_COUNTER, [{"name": EVENTS, "value": next(ids) - 1}])
+        self._put(ADD_EVENT, rows)
+        self._put(PUT_COUNTER, [{"name": EVENTS, "value": next(ids) - 1}])
         self._link(event for events in stored for event in events)
         return stored
 
@@ -174,17 +197,17 @@ class Writer:
         for event in events:
             for trail in trails(event):
                 if trail not in last:
-                    body = self._connection.execute(_LAST_LINK, {"trail": trail}).scalar_one_or_none()
-                    last[trail] = link_of(body) if body is not None else None
+                    row = self._ask(_LAST_LINK, trail=trail)
+                    last[trail] = link_of(row[0]) if row is not None else None
                 last[trail] = made = linked(event, trail, last[trail])
                 links.append(made)
         if links:
-            self._connection.execute(ADD_LINK, [link_row(one) for one in links])
+            self._put(ADD_LINK, [link_row(one) for one in links])
 
 
 _LEASE = select(lease.c.holder, lease.c.epoch)
-_LAST = select(counter.c.value).where(counter.c.name == EVENTS)
-_LAST_LINK = select(link.c.body).where(link.c.trail == bindparam("trail")).order_by(link.c.number.desc()).limit(1)
+_LAST = select(counter.c.value).where(counter.c.name == bindparam("name"))
+_LAST_LINK = select(link.c.body).where(link.c.trail == bindparam("trail")).order_by(link.c.number.desc())
 
 
 def _refusal(epoch: int, current: int | None) -> Refused:

@@ -61,7 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     def identity(self) -> Identity:
         return self.ref.identity
 
-    @property
+    @cached_property
     def annotations(self) -> Mapping[str, str]:
         metadata = self.body.get("metadata")
         found = metadata.get("annotations") if isinstance(metadata, dict) else None

@@ -28,6 +28,7 @@ from .settings import KubeconfigSecret, KubernetesSettings
 from .sources import InFiles, InSecret
 
 LOOKS_AT_ONCE_MAX = 16
+HANDS_MAX = 10_000
 NAMESPACES = "spec.target.namespaces of the Environment"
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
@@ -59,6 +60,9 @@ class Cluster:
     kinds: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     _empty: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
     """At which version, and when, there was nothing of ours of a kind; a watch of it can begin there, without a list of its own."""
+    _catalog: Catalog | None = None
+    _hands: dict[tuple[str, str, str], tuple[Resource, str, Kind]] = field(default_factory=dict)
+    """What `at_hand` has found by ``_catalog``, by version, kind and namespace."""
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE_MAX))
 
@@ -91,6 +95,19 @@ class Cluster:
 
     def at_hand(self, ref: ObjectRef) -> tuple[Resource, str, Kind] | None:
         """The kind of ``ref``, where it lives, and what is known of its kind there, when none of it has to be waited for; else None."""
+        catalog = self.client.discovery.known
+        if catalog is not self._catalog or len(self._hands) >= HANDS_MAX:
+            self._catalog = catalog
+            self._hands.clear()
+        which = (ref.api_version, ref.kind, ref.namespace)
+        found = self._hands.get(which) or self._found(ref)
+        if found is None or not found[2].sure:
+            self._hands.pop(which, None)
+            return None
+        self._hands[which] = found
+        return found
+
+    def _found(self, ref: ObjectRef) -> tuple[Resource, str, Kind] | None:
         resource = self.client.discovery.at_hand(ref.api_version, ref.kind)
         if resource is None:
             return None
@@ -99,7 +116,7 @@ class Cluster:
         except Outside:
             return None
         known = self.kinds.get((resource.group, resource.kind, namespace if self.settings.namespaces else ""))
-        return (resource, namespace, known) if known is not None and known.sure else None
+        return (resource, namespace, known) if known is not None else None
 
     async def kind(self, resource: Resource, namespace: str) -> Kind:
         """What is known, surely, of the objects of a kind that are where something in ``namespace`` is: in that one where we are confined,

@@ -6,10 +6,13 @@ Discovery joins the two; everything after it works on a `Resource`. Paths as in 
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from urllib.parse import quote
 
 import msgspec
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 class Resource(msgspec.Struct, frozen=True, dict=True):
@@ -36,16 +39,21 @@ class Resource(msgspec.Struct, frozen=True, dict=True):
         """The path of an object, or without ``name`` of a collection (of every namespace when ``namespace`` is "")."""
         parts = [self.root]
         if self.namespaced and namespace:
-            parts += ["namespaces", quote(namespace, safe="")]
+            parts += ["namespaces", _quoted(namespace)]
         parts.append(self.plural)
         if name:
-            parts.append(quote(name, safe=""))
+            parts.append(_quoted(name))
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+def _quoted(name: str) -> str:
+    """Nearly every name stands for itself, which is quickly seen."""
+    return name if _PLAIN.fullmatch(name) else quote(name, safe="")
 
 
 def root(group: str, version: str) -> str:
