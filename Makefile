@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 10000
 PYTEST ?=
+WORKERS ?= auto
 
 define heading
 @printf '\n== %s\n' '$(1)'
@@ -24,11 +25,11 @@ demo: run-environment ## the whole loop on this machine in under a minute (KEEP=
 demo-kubernetes: run-environment ## the loop on a real Kubernetes API server, which is built the first time
 	@PYTHONPATH=. $(BIN)/python -m tests.kubernetes.demo
 
-test: lint ## all checks, then all tests (PYTEST="-k name" narrows the tests)
+test: lint ## all checks, then all tests, on all cores (PYTEST="-k name" narrows the tests, WORKERS=0 runs one at a time)
 	$(call heading,control plane for the tests: built once for each machine)
 	@$(BIN)/python tests/kubernetes/program.py
 	$(call heading,tests: pytest)
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST)
 
 lint: environment ## style, format, import contract and types
 	$(call heading,style: ruff check)
