@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from trimtab.core.model.errors import UserError
 from trimtab.store import SqlStore
+from trimtab.store import upgrade as upgrading
 from trimtab.store.files import connect, disconnect
 from trimtab.store.schema import metadata
 from trimtab.store.upgrade import MIGRATIONS, known, upgrade
@@ -60,6 +63,20 @@ def migrate(path: Path, migrations: Path) -> None:
         disconnect(connection)
 
 
+def made_by(path: Path, way: Callable[[Connection], object]) -> list[tuple[object, ...]]:
+    """The schema of a new file."""
+    connection = connect(path, begin="BEGIN IMMEDIATE")
+    try:
+        with connection.begin():
+            way(connection)
+    finally:
+        disconnect(connection)
+    return ask(
+        path,
+        "SELECT type, name, tbl_name, replace(replace(replace(sql, char(10), ''), char(9), ''), ', ', ',') FROM sqlite_master ORDER BY type, name",
+    )
+
+
 def ask(path: Path, question: str) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(path)
     try:
@@ -68,9 +85,17 @@ def ask(path: Path, question: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-async def test_the_migrations_make_the_schema(path: Path) -> None:
+def test_a_new_file_is_what_the_migrations_make(tmp_path: Path) -> None:
+    """Tables, columns and indexes, and the version."""
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+    assert made_by(made, upgrading.make) == made_by(migrated, upgrading.migrate)
+    assert ask(made, "SELECT * FROM alembic_version") == ask(migrated, "SELECT * FROM alembic_version") == [(HERE,)]
+
+
+def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
     """What the migrations make is what the code expects, to the column."""
-    connection = connect(path, begin="BEGIN")
+    made_by(tmp_path / "migrated.db", upgrading.migrate)
+    connection = connect(tmp_path / "migrated.db", begin="BEGIN")
     with connection.begin():
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     disconnect(connection)
