@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from trimtab.core.decide.hooks import OVER
 from trimtab.core.lifecycle.draft import BACKOFF_SECONDS_MAX
 from trimtab.core.lifecycle.reconcile import (
     HEALS_MAX,
@@ -300,6 +302,15 @@ def test_a_hold_is_told_once_with_the_hash_that_lifts_it() -> None:
     assert kinds(decision) == ["deployment.held"]
     assert decision.events[0].data["hash"] == HELD.hash
     assert tell(decision.state, looked(HELD)).events == ()
+
+
+def test_a_hold_names_those_that_are_counted_and_how_many_hooks_have_left() -> None:
+    """The reason counts objects; what a hook has left goes with them and is in no budget."""
+    left = msgspec.structs.replace(remove("job", "u3"), hook=OVER)
+    decision = tell(applying(), looked(plan(holds=(hold(remove("a", "u1")), hold(left), hold(remove("b", "u2"))))))
+    assert decision.events[0].message.endswith("(Process/a, Process/b, and 1 of hooks)")
+    alone = tell(applying(), looked(plan(holds=(hold(left),))))
+    assert alone.events[0].message.endswith("(Process/job)")
 
 
 def test_a_first_release_that_waits_behind_what_is_held_is_held_and_not_late() -> None:

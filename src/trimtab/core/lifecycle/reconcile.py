@@ -386,10 +386,13 @@ def _hold(draft: Draft, plan: Plan) -> Decision:
 
 
 def _held_message(holds: tuple[Hold, ...]) -> str:
+    """Named are those that are counted: what a hook has left counts for no budget."""
     reasons = dict.fromkeys(hold.reason for hold in holds)
-    objects = ", ".join(str(hold.object) for hold in holds[:5] if hold.object is not None)
-    more = f" and {len(holds) - 5} more" if len(holds) > 5 else ""
-    return f"{'; '.join(list(reasons)[:3])} ({objects}{more})"
+    counted = [hold for hold in holds if hold.step is None or not hold.step.hook] or list(holds)
+    objects = ", ".join(str(hold.object) for hold in counted[:5] if hold.object is not None)
+    more = f" and {len(counted) - 5} more" if len(counted) > 5 else ""
+    left = f", and {len(holds) - len(counted)} of hooks" if len(counted) < len(holds) else ""
+    return f"{'; '.join(list(reasons)[:3])} ({objects}{more}{left})"
 
 
 def _health(state: Reconciliation, looked: Looked) -> Health:
