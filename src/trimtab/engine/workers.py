@@ -272,7 +272,8 @@ class Workers:
         news = tuple(f"waits for {other}, which is being looked at" for other in asked if self._inbox.get(other))
         if news:
             return news
-        closed = gates(key, sequence, after=after, needs=needs, states=self._world.states)
+        nowhere = [other for other in needs if self._world.application(other) is None]
+        closed = gates(key, sequence, after=after, needs=needs, states=self._world.states, nowhere=nowhere)
         return closed if closed or fleet is None else self._turn_in(fleet, key)
 
     def _turn_in(self, fleet: Fleet, key: Key) -> tuple[str, ...]:

@@ -82,3 +82,11 @@ def test_every_condition_has_its_sentence() -> None:
         "waits for application db, which has not run yet",
         "waits for application queue@machine, which has not run yet",
     )
+
+
+def test_what_git_does_not_place_there_would_be_waited_for_for_ever_and_is_told_so() -> None:
+    """An Application of several Environments needs one that runs in some of them only: the way out is named."""
+    other = Key("production", "db")
+    (found,) = gates(PRODUCTION, 5, after=[], needs=[other], states={}, nowhere=[other])
+    assert found.startswith("waits for application db, which does not run in production; place it there")
+    assert found.endswith("db@ENVIRONMENT")

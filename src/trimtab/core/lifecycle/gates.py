@@ -5,7 +5,7 @@ A gate is open when the other one runs the content of the same or a later Revisi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trimtab.core.model.deployment import Phase
 from trimtab.core.model.health import HealthStatus
@@ -17,18 +17,34 @@ _OPEN = frozenset({HealthStatus.HEALTHY, HealthStatus.SUSPENDED})
 
 
 def gates(
-    key: Key, sequence: int, *, after: Sequence[str], needs: Sequence[Key], states: Mapping[Key, Reconciliation]
+    key: Key,
+    sequence: int,
+    *,
+    after: Sequence[str],
+    needs: Sequence[Key],
+    states: Mapping[Key, Reconciliation],
+    nowhere: Collection[Key] = (),
 ) -> tuple[str, ...]:
-    """A sentence for each gate that is closed for the Deployment of ``key`` at ``sequence``; empty when it may start."""
+    """A sentence for each gate that is closed for the Deployment of ``key`` at ``sequence``; empty when it may start. ``nowhere`` are
+    those of ``needs`` that Git does not place where they are needed.
+    """
     promotion = [
         _closed(Key(environment, key.application), f"environment {environment}", sequence, states) for environment in after
     ]
-    dependencies = [_closed(other, f"application {_called(other, key)}", sequence, states) for other in needs]
+    dependencies = [
+        _misplaced(other) if other in nowhere else _closed(other, f"application {_called(other, key)}", sequence, states)
+        for other in needs
+    ]
     return tuple(reason for reason in (*promotion, *dependencies) if reason)
 
 
 def _called(other: Key, key: Key) -> str:
     return other.application if other.environment == key.environment else str(other)
+
+
+def _misplaced(other: Key) -> str:
+    name, where = other.application, other.environment
+    return f"waits for application {name}, which does not run in {where}; place it there, or name the one that is meant: {name}@ENVIRONMENT"
 
 
 def _closed(other: Key, called: str, sequence: int, states: Mapping[Key, Reconciliation]) -> str:
