@@ -10,9 +10,10 @@ import pytest
 from trimtab.core.model.config import Application, ApplicationSpec, Environment, Helm, HelmOverlay, Metadata, Placement, Source
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.names import Key
+from trimtab.engine.abilities import WAIT_SECONDS
 from trimtab.engine.commands import Commands
 from trimtab.engine.sources import wish_of
-from trimtab.testing.factories import files, manifest
+from trimtab.testing.factories import environment, files, manifest
 from trimtab.testing.render import FakeRenderer
 from trimtab.testing.stage import Stage, on_stage
 
@@ -158,6 +159,47 @@ def test_content_follows_what_its_target_can_do() -> None:
         await stage.stop(task)
 
     on_stage(story)
+
+
+def test_an_environment_that_never_says_what_it_can_do_holds_up_its_own_applications_alone() -> None:
+    """They are told why; it is waited for once, however many of them ask, and not with each commit. When it answers they are rendered."""
+
+    async def story(stage: Stage) -> None:
+        far = stage.targets.get("far")
+        far.abilities, far.mute = ("a",), {"capabilities"}
+        for name, place in (("plain", "host"), *((f"able-{number}", "far") for number in range(20))):
+            spec = ApplicationSpec(source=Source(path=f"apps/{name}"), environments=[Placement(name=place)])
+            stage.remote.commit(_document(Application(Metadata(name), spec)))
+            stage.remote.commit({f"apps/{name}/web.json": msgspec.json.encode(manifest("File", name).body)})
+            stage.remote.commit({f"apps/{name}/CAPABILITIES": b""} if place == "far" else {})
+        for one in (environment("host"), environment("far")):
+            stage.remote.commit(
+                {f".trimtab/{one.metadata.name}.yaml": msgspec.json.encode({**_KIND, **msgspec.to_builtins(one)})}
+            )
+        engine, task = stage.start()
+        await asyncio.sleep(WAIT_SECONDS + 3)
+        assert set(stage.there()) == {"plain"}
+        for number in range(3):
+            stage.remote.commit({f"apps/plain/{number}.json": msgspec.json.encode(manifest("File", f"more-{number}").body)})
+            await asyncio.sleep(WAIT_SECONDS / 2)
+            assert f"more-{number}" in stage.there()
+        (problem,) = engine.current().world.problems[Key("far", "able-7")]
+        assert "ask environment far what it can do: it has not answered" in problem.message
+        assert far.calls["capabilities"] == 1
+        far.mute.clear()
+        await asyncio.sleep(30)
+        assert len(stage.there("far")) == 21
+        far.abilities, far.mute = ("a", "b"), {"capabilities"}
+        stage.remote.commit({"apps/plain/last.json": msgspec.json.encode(manifest("File", "last").body)})
+        await asyncio.sleep(WAIT_SECONDS + 3)
+        assert "last" in stage.there()
+        assert len(stage.there("far")) == 21, "what it cannot tell any more is as it was"
+        await stage.stop(task)
+
+    on_stage(story)
+
+
+_KIND = {"apiVersion": "trimtab.dev/v1", "kind": "Environment"}
 
 
 def _document(application: Application) -> dict[str, bytes]:

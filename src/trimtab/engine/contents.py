@@ -17,14 +17,14 @@ from trimtab.core.model.names import Key, Revision
 from trimtab.ports.git import Repositories, Tree
 from trimtab.ports.renderer import Limit, Rendered, Renderer
 
-from .looking import Hands
+from .abilities import Abilities
 from .sources import Part, Wish
 from .world import GONE, Content, Read, World
 
 
 class Contents:
-    def __init__(self, world: World, repositories: Repositories, renderer: Renderer, hands: Hands) -> None:
-        self._world, self._repositories, self._renderer, self._hands = world, repositories, renderer, hands
+    def __init__(self, world: World, repositories: Repositories, renderer: Renderer, abilities: Abilities) -> None:
+        self._world, self._repositories, self._renderer, self._abilities = world, repositories, renderer, abilities
 
     async def joined(self, key: Key, wish: Wish, trees: list[Tree], configuration: Configuration) -> Content:
         """What the sources come to at ``trees``, one for each. Raises TrimtabError."""
@@ -47,9 +47,9 @@ class Contents:
         if not part.is_rendered:
             return Rendered((), (), digest([]))
         others = {name: other for name, other in named.items() if name != part.request.source.name}
-        target = self._hands.target
+        abilities = self._abilities
         return await self._renderer.render(
-            part.request, tree, others=others, capabilities=lambda: target(key.environment).capabilities(), limit=limit
+            part.request, tree, others=others, capabilities=lambda: abilities.of(key.environment), limit=limit
         )
 
     def emptied(self, key: Key, wish: Wish, tree: Tree) -> bool:

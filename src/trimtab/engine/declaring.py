@@ -24,6 +24,7 @@ from trimtab.ports.git import Repositories, Tree
 from trimtab.ports.judge import Judge
 from trimtab.ports.renderer import Renderer
 
+from .abilities import Abilities
 from .companions import Companions
 from .configuring import Configuring
 from .contents import Contents, declared_paths
@@ -61,7 +62,6 @@ class Declarer:
         """``repository`` is the configuration repository."""
         self._world = world
         self._repositories = repositories
-        self._hands = hands
         self._rebuilding = Rebuilding(hands)
         self._repository = repository
         self._voucher = voucher
@@ -79,7 +79,8 @@ class Declarer:
             judge=judge,
             changed=lambda keys: self._changed.update(dict.fromkeys(keys)),
         )
-        self.contents = Contents(world, repositories, renderer, hands)
+        self.abilities = Abilities(hands)
+        self.contents = Contents(world, repositories, renderer, self.abilities)
         self.readers = Readers()
         self.wishes: dict[Key, Wish] = {}
         self._read: Configuration | None = None
@@ -126,6 +127,7 @@ class Declarer:
 
     async def stop(self) -> None:
         await self._rebuilding.stop()
+        await self.abilities.stop()
 
     def _wanted(self) -> dict[Key, Wish]:
         """What the configuration asks for. The same value for as long as it is the same configuration: a commit that leaves it alone must
@@ -197,21 +199,14 @@ class Declarer:
 
     async def _elsewise(self, wishes: dict[Key, Wish]) -> list[Key]:
         """The Keys whose content depends on what their target can do, where that has changed."""
-        found: list[Key] = []
-        abilities: dict[str, str] = {}
-        for key in sorted(self._capable & wishes.keys()):
-            content = self._newest(key)
-            if content is None or not content.capabilities:
-                continue
-            if key.environment not in abilities:
-                try:
-                    abilities[key.environment] = digest(await self._hands.target(key.environment).capabilities())
-                except TrimtabError as error:
-                    log.warning("ask environment %s what it can do: %s", key.environment, error)
-                    abilities[key.environment] = ""
-            if abilities[key.environment] not in ("", content.capabilities):
-                found.append(key)
-        return found
+        capable = {
+            key: content for key in self._capable & wishes.keys() if (content := self._newest(key)) and content.capabilities
+        }
+        answers = await self.abilities.of_all(key.environment for key in capable)
+        now = {environment: digest(answer) for environment, answer in answers.items()}
+        return sorted(
+            key for key, content in capable.items() if now.get(key.environment, content.capabilities) != content.capabilities
+        )
 
     async def _touched(self, move: Moved, followers: set[Key]) -> set[Key]:
         if move.old is None:

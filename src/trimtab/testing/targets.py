@@ -74,7 +74,8 @@ class FakeTargets:
 
 
 class FakeTarget:
-    """One Environment. While ``down`` is True every call fails. ``abilities`` is what it says it can do.
+    """One Environment. While ``down`` is True every call fails. ``abilities`` is what it says it can do, ``mute`` are calls that it does not
+    answer as long as they stand there.
 
     What names a namespace, and every `Wide`, is seen by all Environments ``at`` one place; the rest is in a namespace of each one's own.
     """
@@ -89,6 +90,7 @@ class FakeTarget:
         self.calls: Counter[str] = Counter()
         self.down = False
         self.abilities: tuple[str, ...] = ()
+        self.mute: set[str] = set()
         self.acted: list[tuple[str, ObjectRef, Mandate]] = []
         """What `apply` and `remove` were asked to do, and under which mandate."""
         self._mandate = OWN
@@ -283,6 +285,8 @@ class FakeTarget:
     async def _before(self, verb: str, detail: str = "") -> None:
         self.calls[verb] += 1
         await self.world.faults.point(f"target.{verb}:before", detail)
+        while verb in self.mute:
+            await asyncio.sleep(1)
         if self.down:
             raise TransientError(f"{verb} in {self.environment}: the target does not answer")
 
