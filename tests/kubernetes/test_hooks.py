@@ -20,6 +20,7 @@ from trimtab.core.model.deployment import Deployment, Phase
 from trimtab.core.model.names import Key
 from trimtab.engine.commands import Commands
 from trimtab.testing.served import Served
+from trimtab.wiring.offline import offline_plan
 from trimtab.wiring.server import Running, Settings, running
 
 ARGO, ARGO_DELETE = "argocd.argoproj.io/hook", "argocd.argoproj.io/hook-delete-policy"
@@ -224,7 +225,9 @@ async def test_helm_tells_the_first_deployment_from_later_ones_and_orders_by_wei
 
 
 async def test_going_back_runs_helms_rollback_hooks_in_place_of_those_of_an_upgrade(stand: Stand) -> None:
-    """Those of the content that is gone back to, by weight; Argo CD's run as at every Deployment, and the way forward is an upgrade."""
+    """Those of the content that is gone back to, by weight; Argo CD's run as at every Deployment, the way forward is an upgrade,
+    and `trimtab plan PATH` says so beforehand.
+    """
 
     def jobs(version: str) -> list[dict[str, Any]]:
         return [
@@ -237,14 +240,18 @@ async def test_going_back_runs_helms_rollback_hooks_in_place_of_those_of_an_upgr
             config_map("settings", version=version),
         ]
 
-    found = []
+    found, foreseen = [], []
     async with stand.serving() as server:
         for number, version in enumerate(("1", "2", "1", "2"), 1):
             stand.faults.requests.clear()
+            stand.repository.application("web", *jobs(version))
+            view = await asyncio.to_thread(offline_plan, str(stand.repository.path), "prod", str(stand.data))
+            foreseen.append([step.object.name for step in view.steps if step.action != "remove"])
             stand.commit(*jobs(version))
             await healthy(server, ["web"], number)
             found.append([act for act in stand.acts() if act[0] == "+"])
         assert stand.uid("jobs", "dump") == ""
+    assert [sorted(names) for names in foreseen] == [sorted(act.partition("/")[2] for act in acts) for acts in found]
     up = ["+job/argo", "+job/up", "+configmap/settings", "+job/checked"]
     assert [sorted(found[0]), found[3][2:]] == [["+configmap/settings", "+job/argo"], up[2:]]
     assert [sorted(found[index]) for index in (1, 3)] == [sorted(up)] * 2

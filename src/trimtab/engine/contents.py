@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import partial
 
-from trimtab.core.decide.joining import join
+from trimtab.core.decide.joining import digest_of, join
 from trimtab.core.decide.limits import outside_of, sourced_elsewhere
 from trimtab.core.model.config import Chart, Configuration, Helm, Jsonnet
 from trimtab.core.model.errors import UserError
@@ -91,6 +91,6 @@ def _content_of(parts: list[tuple[Part, Rendered]], manifests: tuple[Manifest, .
         inputs[part.place].update(rendered.inputs)
         for name, path, object_id in rendered.elsewhere:
             inputs[places[name]][path] = object_id
-    whole = parts[0][1].digest if len(parts) == 1 else digest(sorted([*one.identity, one.digest] for one in manifests))
+    whole = parts[0][1].digest if len(parts) == 1 else digest_of(manifests)
     capabilities = next((rendered.capabilities for _, rendered in parts if rendered.capabilities), "")
     return Content(whole, manifests, tuple(Read(*place, tuple(found.items())) for place, found in inputs.items()), capabilities)

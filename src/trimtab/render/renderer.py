@@ -18,9 +18,10 @@ from typing import Final
 
 import msgspec
 
+from trimtab.core.decide.joining import digest_of
 from trimtab.core.model.errors import UserError
 from trimtab.core.model.limits import DEFAULT, Limits
-from trimtab.core.model.manifest import Manifest, digest
+from trimtab.core.model.manifest import Manifest
 from trimtab.ports.git import Tree
 from trimtab.ports.renderer import Capabilities, Limit, Rendered, RenderRequest, nothing_special
 
@@ -168,7 +169,7 @@ class TreeRenderer:
         rendered = Rendered(
             tuple(found),
             tuple(sorted({*prepared.inputs, *more})),
-            digest(sorted([*one.identity, one.digest] for one in found)),
+            digest_of(found),
             elsewhere=prepared.elsewhere,
             capabilities=prepared.capabilities,
         )

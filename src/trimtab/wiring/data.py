@@ -25,6 +25,7 @@ from trimtab.core.model.errors import UserError
 from trimtab.core.model.text import one_line
 from trimtab.ports.hosting import HOSTED
 
+RECORD = "trimtab.db"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +19,14 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.decide.configuration import ENDINGS, configured, parse, zero_configuration
-from trimtab.core.decide.hooks import Hooked, main_of, phases_at
-from trimtab.core.decide.joining import join
+from trimtab.core.decide.hooks import Hooked, Occasion, main_of, phases_at
+from trimtab.core.decide.joining import digest_of, join
 from trimtab.core.decide.limits import mandate, sourced_elsewhere
 from trimtab.core.decide.mask import mask, masked_plan
 from trimtab.core.decide.plan import Situation, plan
 from trimtab.core.decide.positions import pinned
+from trimtab.core.lifecycle.occasion import occasion
+from trimtab.core.lifecycle.state import Reconciliation
 from trimtab.core.model.config import DEFAULT_ENVIRONMENT, Configuration, Environment, Metadata, Project
 from trimtab.core.model.errors import Problem, Refused, TrimtabError, UserError
 from trimtab.core.model.inventory import Entry, Inventory
@@ -42,6 +44,7 @@ from trimtab.engine.leaving import left_of
 from trimtab.engine.looking import denied_by, freshest
 from trimtab.engine.neighbours import Neighbours
 from trimtab.engine.sources import Part, Wish, wish_of
+from trimtab.engine.workers import state_document
 from trimtab.engine.world import Content, World
 from trimtab.git.repositories import GitRepositories
 from trimtab.plumbing.clock import SystemChance, SystemClock
@@ -49,10 +52,11 @@ from trimtab.ports.git import Tree
 from trimtab.ports.renderer import Capabilities, RenderRequest, nothing_special
 from trimtab.ports.target import Target, Targets
 from trimtab.render.renderer import TreeRenderer
+from trimtab.store.peek import documents
 from trimtab.targets.host.target import HostTargets
 
 from .adapters import SETTINGS, ByKind
-from .data import kept
+from .data import RECORD, kept
 from .judge import SandboxJudge
 from .rendering import unserved
 
@@ -174,15 +178,30 @@ async def _plan(path: Path, environment: str, data: Path | None, settings: Rende
         async with _targets(place, installation, shot.repositories) as targets:
             reading = await _reading(shot, environment, targets, settings)
             problems, world = reading.problems, reading.world(installation)
+            recorded = _recorded(place / RECORD, [one.key for one in reading.renderings])
             await _locate(reading, targets)
             for one in reading.renderings:
                 if not one.problems:
                     neighbours = Neighbours(world, one.key, partial(_target, reading, targets))
                     try:
-                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree, neighbours)
+                        state = recorded[one.key]
+                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree, neighbours, state)
                     except (UserError, Refused) as error:  # which the next one need not share
                         problems += [problem for problem in error.problems if problem not in problems]
     return PlanView.of(plans, problems, combined=combined_hash(plans))
+
+
+def _recorded(record: Path, keys: Sequence[Key]) -> dict[Key, Reconciliation]:
+    """What a server has on its record about ``keys``, where there is one that may be read."""
+    found = documents(record, [state_document(key) for key in keys])
+    states = {}
+    for key in keys:
+        body = found.get(state_document(key))
+        try:
+            states[key] = msgspec.json.decode(body, type=Reconciliation) if body is not None else Reconciliation()
+        except msgspec.DecodeError:
+            states[key] = Reconciliation()
+    return states
 
 
 @asynccontextmanager
@@ -222,6 +241,7 @@ async def _plan_of(
     problems: list[Problem],
     tree: Tree,
     neighbours: Neighbours,
+    recorded: Reconciliation,
 ) -> list[Plan]:
     configuration = reading.configuration
     environment = _environment(configuration, one.key.environment)
@@ -250,9 +270,10 @@ async def _plan_of(
     observed, claims = freshest({**owned, **named}, preview), reading.claims(one.key.environment)
     wanted = {manifest.identity for manifest in one.manifests}
     unwanted = [identity for identity in entries.of(one.key.application) if identity not in wanted and not claims.get(identity)]
-    # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have. Nor is it
-    # known what was healthy before, so that going back looks like any later Deployment.
+    # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have.
     first = not entries.of(one.key.application)
+    goes_back = occasion(recorded, digest_of(one.manifests)) == "back"
+    which: Occasion = "first" if first else "back" if goes_back else "later"
     situation = Situation(
         key=one.key,
         installation=installation,
@@ -270,7 +291,7 @@ async def _plan_of(
         fixed=preview.fixed,
         notes=preview.notes,
         adopt=application.spec.adopt if application else False,
-        hooks=[Hooked(manifest, hook, phases_at("first" if first else "later", hook)) for manifest, hook in hooks],
+        hooks=[Hooked(manifest, hook, phases_at(which, hook)) for manifest, hook in hooks],
     )
     made = plan(situation)
     # The same of what goes by itself when it has ended.

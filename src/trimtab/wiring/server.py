@@ -32,7 +32,7 @@ from trimtab.web.server import serve as serve_web
 from .adapters import SETTINGS, ByKind
 from .checkers import CommandCheckers
 from .checks import machine
-from .data import Claimed, absolute, kept_word, named, write
+from .data import RECORD, Claimed, absolute, kept_word, named, write
 from .gitserver import hosted
 from .judge import SandboxJudge
 from .logs import log_event, log_to_stderr
@@ -138,7 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         clock, chance = SystemClock(), SystemChance()
         checkers = CommandCheckers(settings.checkers)
 
-        store = SqlStore.open(data / "trimtab.db")
+        store = SqlStore.open(data / RECORD)
         stack.push_async_callback(store.close)
         hosting = await stack.enter_async_context(hosted(data / "repositories", settings.repository, key=data / "signing-key"))
         repositories = GitRepositories(data / "git", hosted=hosting.root)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trimtab.core.model.errors import Problem
-from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.manifest import Manifest, digest
 from trimtab.core.model.names import Identity
 from trimtab.core.model.text import escaped
 
@@ -28,6 +28,11 @@ def join(parts: Iterable[tuple[str, Sequence[Manifest]]]) -> tuple[tuple[Manifes
                 problems.append(_twice(before, first, called, manifest))
             found.append(manifest)
     return tuple(found), tuple(problems)
+
+
+def digest_of(manifests: Iterable[Manifest]) -> str:
+    """That of a whole content, in whichever order it is found."""
+    return digest(sorted([*one.identity, one.digest] for one in manifests))
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
