@@ -209,17 +209,17 @@ def handover_forgotten() -> AbstractContextManager[Any]:
     return _situation(claims=lambda situation: {})
 
 
-@defect("An object that another environment of the same place declares now is removed by the one that had it.")
+@defect("An object that another environment of the same place declares now is removed by the one that had it.", seed=51)
 def neighbours_forgotten() -> AbstractContextManager[Any]:
     return patch.object(neighbours.Neighbours, "_claims", lambda self, identity: Abroad())
 
 
-@defect("It is not doubted that an object goes that may stand in what another environment cannot render.")
+@defect("It is not doubted that an object goes that may stand in what another environment cannot render.", seed=51)
 def doubts_elsewhere_ignored() -> AbstractContextManager[Any]:
     return patch.object(neighbours.Neighbours, "_unread", lambda self, identity: iter(()))
 
 
-@defect("An object of another environment of the same place is taken over, whether it is let go there or not.")
+@defect("An object of another environment of the same place is taken over, whether it is let go there or not.", seed=3)
 def taken_from_neighbours() -> AbstractContextManager[Any]:
     return patch.object(neighbours, "stance", lambda owning: ("lets-go", ""))
 
