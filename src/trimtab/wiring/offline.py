@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -180,12 +180,12 @@ async def _plan(path: Path, environment: str, data: Path | None, settings: Rende
             problems, world = reading.problems, reading.world(installation)
             recorded = _recorded(place / RECORD, [one.key for one in reading.renderings])
             await _locate(reading, targets)
+            planning = _Planning(reading, targets, installation, shot.tree, problems)
             for one in reading.renderings:
                 if not one.problems:
                     neighbours = Neighbours(world, one.key, partial(_target, reading, targets))
                     try:
-                        state = recorded[one.key]
-                        plans += await _plan_of(one, reading, targets, installation, problems, shot.tree, neighbours, state)
+                        plans += await _plan_of(one, planning, neighbours, recorded[one.key])
                     except (UserError, Refused) as error:  # which the next one need not share
                         problems += [problem for problem in error.problems if problem not in problems]
     return PlanView.of(plans, problems, combined=combined_hash(plans))
@@ -233,16 +233,31 @@ def _target(reading: Reading, targets: Targets, environment: str) -> Target:
     return targets.get(environment, _environment(reading.configuration, environment))
 
 
-async def _plan_of(
-    one: Rendering,
-    reading: Reading,
-    targets: Targets,
-    installation: str,
-    problems: list[Problem],
-    tree: Tree,
-    neighbours: Neighbours,
-    recorded: Reconciliation,
-) -> list[Plan]:
+@dataclass
+class _Planning:
+    """What the plans of one PATH have in common; what an Environment has of ours, and who wants what there, is found out once."""
+
+    reading: Reading
+    targets: Targets
+    installation: str
+    tree: Tree
+    problems: list[Problem]
+    _owned: dict[str, Mapping[Identity, Observed]] = field(default_factory=dict)
+    _claims: dict[str, Mapping[Identity, frozenset[str]]] = field(default_factory=dict)
+
+    async def owned(self, environment: str, target: Target) -> Mapping[Identity, Observed]:
+        if environment not in self._owned:
+            self._owned[environment] = await target.observe(Scope(environment))
+        return self._owned[environment]
+
+    def claims(self, environment: str) -> Mapping[Identity, frozenset[str]]:
+        if environment not in self._claims:
+            self._claims[environment] = self.reading.claims(environment)
+        return self._claims[environment]
+
+
+async def _plan_of(one: Rendering, planning: _Planning, neighbours: Neighbours, recorded: Reconciliation) -> list[Plan]:
+    reading, targets, problems = planning.reading, planning.targets, planning.problems
     configuration = reading.configuration
     environment = _environment(configuration, one.key.environment)
     application = configuration.applications.get(one.key.application)
@@ -250,7 +265,7 @@ async def _plan_of(
     target = targets.get(one.key.environment, environment, mandate(application, project))
     denied = await denied_by(project, one.manifests, target)
     if denied:
-        problems += (_pinned(problem, tree) for problem in denied)
+        problems += (_pinned(problem, planning.tree) for problem in denied)
         return []
     rules = (*environment.spec.ignore, *(application.spec.ignore if application else ()))
     judge = SandboxJudge()
@@ -260,14 +275,14 @@ async def _plan_of(
         await judge.close()
     # First, because a target may learn from it where to look for what is there and nobody's.
     preview = await target.preview(one.manifests, leave)
-    owned = await target.observe(Scope(one.key.environment))
+    owned = await planning.owned(one.key.environment, target)
     named = await target.observe(Scope(one.key.environment, tuple(manifest.ref for manifest in one.manifests)))
-    problems += (_pinned(problem, tree) for problem in preview.problems)
+    problems += (_pinned(problem, planning.tree) for problem in preview.problems)
     if preview.problems:
         return []
     hooks, desired = parted(one.manifests, target)
     entries = Inventory(_entries(owned, one.key.environment))
-    observed, claims = freshest({**owned, **named}, preview), reading.claims(one.key.environment)
+    observed, claims = freshest({**owned, **named}, preview), planning.claims(one.key.environment)
     wanted = {manifest.identity for manifest in one.manifests}
     unwanted = [identity for identity in entries.of(one.key.application) if identity not in wanted and not claims.get(identity)]
     # Without a server nobody knows whether they have been run; where nothing else is to be done, it is taken that they have.
@@ -276,7 +291,7 @@ async def _plan_of(
     which: Occasion = "first" if first else "back" if goes_back else "later"
     situation = Situation(
         key=one.key,
-        installation=installation,
+        installation=planning.installation,
         desired=desired,
         predicted=preview.bodies,
         observed=observed,
