@@ -122,7 +122,7 @@ def saved_after_the_act() -> AbstractContextManager[Any]:
     return patch.object(workers.Workers, "_store", wrong)
 
 
-@defect("After a loss of the store, nobody asks the target what is ours.")
+@defect("After a loss of the store, nobody asks the target what is ours.", seed=26)
 def ownership_is_not_rebuilt() -> AbstractContextManager[Any]:
     async def wrong(self: Any, environment: str) -> frozenset[str]:
         return frozenset()
@@ -130,7 +130,7 @@ def ownership_is_not_rebuilt() -> AbstractContextManager[Any]:
     return patch.object(looking.Hands, "rebuild", wrong)
 
 
-@defect("What is there already is adopted although nobody declared it.")
+@defect("What is there already is adopted although nobody declared it.", seed=7)
 def everything_is_adopted() -> AbstractContextManager[Any]:
     return _situation(adopt=lambda situation: True)
 
@@ -155,12 +155,12 @@ def budget_ignored() -> AbstractContextManager[Any]:
     return patch.object(planning, "held_because", lambda *arguments, **named: "")
 
 
-@defect("What a revision adds counts as if it had been there before, so that renaming everything seems to remove half.")
+@defect("What a revision adds counts as if it had been there before, so that renaming everything seems to remove half.", seed=31)
 def budget_counts_what_is_new() -> AbstractContextManager[Any]:
     return _situation(owned=lambda situation: None)
 
 
-@defect("An approval holds for whatever the plan has become.")
+@defect("An approval holds for whatever the plan has become.", seed=128)
 def approval_survives_a_changed_plan() -> AbstractContextManager[Any]:
     class Anything(frozenset[str]):
         def __contains__(self, hash_: object) -> bool:
@@ -187,7 +187,7 @@ def failed_render_is_empty() -> AbstractContextManager[Any]:
     return patch.object(FakeRenderer, "render", wrong)
 
 
-@defect("A document that cannot be read is taken for one that is gone.")
+@defect("A document that cannot be read is taken for one that is gone.", seed=53)
 def broken_document_is_gone() -> AbstractContextManager[Any]:
     right = configuration.configured
 
@@ -199,12 +199,12 @@ def broken_document_is_gone() -> AbstractContextManager[Any]:
     return patch.object(configuring, "configured", wrong)
 
 
-@defect("It is not doubted that Git lets an object go, although some of Git could not be read.")
+@defect("It is not doubted that Git lets an object go, although some of Git could not be read.", seed=19)
 def doubts_ignored() -> AbstractContextManager[Any]:
     return patch.object(world.World, "doubts", lambda self, environment: ())
 
 
-@defect("An object that another application of the environment declares now is removed by the one that had it.")
+@defect("An object that another application of the environment declares now is removed by the one that had it.", seed=18)
 def handover_forgotten() -> AbstractContextManager[Any]:
     return _situation(claims=lambda situation: {})
 
@@ -219,7 +219,7 @@ def doubts_elsewhere_ignored() -> AbstractContextManager[Any]:
     return patch.object(neighbours.Neighbours, "_unread", lambda self, identity: iter(()))
 
 
-@defect("An object of another environment of the same place is taken over, whether it is let go there or not.", seed=3)
+@defect("An object of another environment of the same place is taken over, whether it is let go there or not.")
 def taken_from_neighbours() -> AbstractContextManager[Any]:
     return patch.object(neighbours, "stance", lambda owning: ("lets-go", ""))
 
@@ -245,7 +245,7 @@ def lost_answer_is_absent() -> AbstractContextManager[Any]:
     return patch.object(targets.FakeTarget, "observe", wrong)
 
 
-@defect("A wake carries state: what was found well once is not looked at again.")
+@defect("A wake carries state: what was found well once is not looked at again.", seed=5)
 def wake_carries_state() -> AbstractContextManager[Any]:
     right = looking.Hands.look
 
@@ -262,7 +262,7 @@ def wake_carries_state() -> AbstractContextManager[Any]:
     return patch.object(looking.Hands, "look", wrong)
 
 
-@defect("What is settled is looked at only when a wake says so, and wakes get lost.")
+@defect("What is settled is looked at only when a wake says so, and wakes get lost.", seed=11)
 def no_look_without_a_wake() -> AbstractContextManager[Any]:
     return patch.object(reconcile, "RESYNC_SECONDS", 1e9)
 
@@ -275,12 +275,12 @@ def gates_ignored() -> AbstractContextManager[Any]:
     return patch.object(workers, "gates", lambda *arguments, **named: ())
 
 
-@defect("Environments that were selected together do not take turns.")
+@defect("Environments that were selected together do not take turns.", seed=10)
 def turns_ignored() -> AbstractContextManager[Any]:
     return patch.object(workers, "turn", lambda *arguments, **named: Turn())
 
 
-@defect("A gate asks only what waits now: it forgets content that was replaced while it waited.")
+@defect("A gate asks only what waits now: it forgets content that was replaced while it waited.", seed=70)
 def gates_forget_what_waited() -> AbstractContextManager[Any]:
     right = gates
 
@@ -318,7 +318,7 @@ def made_anew_unasked() -> AbstractContextManager[Any]:
     return _situation(fixed=fixed)
 
 
-@defect("A suspended application is worked on.")
+@defect("A suspended application is worked on.", seed=163)
 def suspension_ignored() -> AbstractContextManager[Any]:
     right = reconcile.step
 
@@ -352,7 +352,9 @@ def hook_without_object_runs_again() -> AbstractContextManager[Any]:
     return patch.object(planning, "by_place", wrong)
 
 
-@defect("The run of a hook is known by its answer alone: neither the record nor a mark on the object tells of it before.")
+@defect(
+    "The run of a hook is known by its answer alone: neither the record nor a mark on the object tells of it before.", seed=17
+)
 @contextmanager
 def hook_known_by_its_answer_alone() -> Iterator[None]:
     begin, made = lifecycle_hooks.begin, lifecycle_hooks.made
@@ -439,7 +441,7 @@ def superseded_without_a_trace() -> AbstractContextManager[Any]:
     return patch.object(reconcile, "_supersede_pending", lambda *arguments: None)
 
 
-@defect("A retry that is due at a time of the wall clock waits for it, even when the clock was set back by a day.")
+@defect("A retry that is due at a time of the wall clock waits for it, even when the clock was set back by a day.", seed=20)
 def clock_set_back_stops_retries() -> AbstractContextManager[Any]:
     def wrong(self: Any) -> bool:
         return self.state.retry_at is None or self.now >= self.state.retry_at
