@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 10000
 PYTEST ?=
-WORKERS ?= auto
+# Three for two cores: much of a test is waiting for a server.
+WORKERS ?= $(shell expr $$(nproc) \* 3 / 2)
 
 define heading
 @printf '\n== %s\n' '$(1)'
@@ -25,7 +26,7 @@ demo: run-environment ## the whole loop on this machine in under a minute (KEEP=
 demo-kubernetes: run-environment ## the loop on a real Kubernetes API server, which is built the first time
 	@PYTHONPATH=. $(BIN)/python -m tests.kubernetes.demo
 
-test: lint ## all checks, then all tests, on all cores (PYTEST="-k name" narrows the tests, WORKERS=0 runs one at a time)
+test: lint ## all checks, then all tests, side by side (PYTEST="-k name" narrows the tests, WORKERS=0 runs one at a time)
 	$(call heading,control plane for the tests: built once for each machine)
 	@$(BIN)/python tests/kubernetes/program.py
 	$(call heading,tests: pytest)

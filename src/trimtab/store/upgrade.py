@@ -97,8 +97,8 @@ def _copy(connection: Connection, path: Path, version: str) -> None:
     part.replace(copy)
 
 
-def migrate(connection: Connection, migrations: Path = MIGRATIONS) -> None:
-    """Every migration that the file has not had."""
+def migrate(connection: Connection, migrations: Path = MIGRATIONS, version: str = "head") -> None:
+    """Every migration up to ``version`` that the file has not had."""
     from alembic import command
     from alembic.config import Config
 
@@ -106,4 +106,4 @@ def migrate(connection: Connection, migrations: Path = MIGRATIONS) -> None:
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, version)
