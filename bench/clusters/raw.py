@@ -1,4 +1,8 @@
-"""The raw loop: the same applies over 16 kept-alive connections, and nothing else."""
+"""The raw loop: the same applies over 16 kept-alive connections, and nothing else.
+
+The same to the letter: with the labels and annotations by which an object is owned, since the server has to store and index these, too.
+`bare` leaves them out, and tells so what owning costs.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,11 @@ from dataclasses import dataclass
 
 import aiohttp
 from bench.clusters.contents import Body
+
+from trimtab.core.model.manifest import Manifest
+from trimtab.core.model.names import ObjectRef
+from trimtab.core.model.observed import Owner
+from trimtab.targets.kubernetes.ownership import stamped
 
 CONNECTIONS = 16
 APPLY = "?fieldManager=raw&force=true&fieldValidation=Strict"
@@ -42,6 +51,13 @@ class Server:
         async with aiohttp.ClientSession(self.address + "/", connector=connector, headers=headers, timeout=timeout) as made:
             yield made
         await asyncio.sleep(0.05)  # TLS connections end a moment after they were told to
+
+
+def owned(body: Body, namespace: str, application: str) -> Body:
+    """What Trimtab sends of a Manifest that is new."""
+    ref = ObjectRef(body["apiVersion"], body["kind"], "", body["metadata"]["name"])
+    owner = Owner(f"raw-{namespace}", "prod", application)
+    return stamped(Manifest(ref, body), owner, namespace=namespace, placed=True, new=True)
 
 
 async def raw_seconds(server: Server, namespace: str, bodies: list[Body]) -> float:

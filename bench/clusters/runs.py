@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 from bench.clusters.contents import Body, Repository
-from bench.clusters.raw import Server, raw_seconds
+from bench.clusters.raw import Server, owned, raw_seconds
 from tests.kubernetes.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,9 +25,12 @@ class Run:
         self.server = Server(cluster.server, cluster.token, str(cluster.authority), str(cluster.kubeconfig))
         self.number = 0
 
-    def raw(self, wanted: dict[str, list[Body]]) -> float:
+    def raw(self, wanted: dict[str, list[Body]], *, bare: bool = False) -> float:
+        """Seconds of the raw loop; ``bare``: for the manifests as they stand in Git."""
         namespace = self.cluster.namespace("raw")
-        seconds = asyncio.run(raw_seconds(self.server, namespace, [body for bodies in wanted.values() for body in bodies]))
+        each = ((name, body) for name, bodies in wanted.items() for body in bodies)
+        sent = [body if bare else owned(body, namespace, name) for name, body in each]
+        seconds = asyncio.run(raw_seconds(self.server, namespace, sent))
         self.settle()
         return seconds
 
