@@ -81,6 +81,7 @@ class Bench:
             clock=clock,
             chance=chance,
             poll_seconds=3600,
+            newborn=True,
         )
         self.engine = Engine(parts)
         self.engine.journal.on_event(self._heard)

@@ -73,6 +73,8 @@ class Parts:
     store: Store
     clock: Clock
     chance: Chance
+    newborn: bool = False
+    """This Trimtab has only just been given its name, at random: nothing anywhere can be its own yet."""
     adapters: Adapters | None = None
     """The type of each target's settings, by its kind."""
     poll_seconds: float = 60.0
@@ -146,11 +148,12 @@ class Engine:
 
     async def _lead(self) -> None:
         loaded = await self.parts.store.load()
+        newborn = self.parts.newborn and not self._started and not loaded.entries
         if not self._started:
             event = Event("server.started", self.parts.clock.now(), f"follows {without_credentials(self.parts.repository)}")
             await self.journal.write(Writes(events=(event,)))
             self._started = True
-        session = Session(self.parts, self.journal, loaded)
+        session = Session(self.parts, self.journal, loaded, owns_nothing=newborn)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._renew(), name="lease")
@@ -187,12 +190,13 @@ class Engine:
 class Session:
     """Everything that runs under one epoch of the Lease."""
 
-    def __init__(self, parts: Parts, journal: Journal, loaded: Loaded) -> None:
+    def __init__(self, parts: Parts, journal: Journal, loaded: Loaded, *, owns_nothing: bool = False) -> None:
         self.parts = parts
         self.journal = journal
         self.world = _world(parts.installation, loaded)
         self.tokens = _tokens(loaded)
         self.hands = Hands(self.world, parts.targets, journal, parts.clock, self._pinned, parts.judge)
+        self.hands.owns_nothing = owns_nothing
         self.voucher = Voucher(self.world, parts.repositories, decode_trust(loaded.documents.get("trust")), parts.hosting)
         self.workers = Workers(
             self.world,

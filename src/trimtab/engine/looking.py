@@ -75,6 +75,8 @@ class Hands:
         """What others have done with since a look began: it may have seen how that was before."""
         self._actual = world
         self._places: dict[str, str] = {}
+        self.owns_nothing = False
+        """True while nothing can be ours but what the inventory has: then no Environment is searched for more."""
         self.placed: Callable[[], None] = lambda: None
         """Called when it has become known which place an Environment is at."""
 
@@ -409,7 +411,8 @@ class Hands:
             if environment in self._rebuilt:
                 return frozenset()
             target = self.target(environment)
-            observed = await target.observe(Scope(environment))
+            # Where nothing can be ours, whether it answers, and from where, is all that there is to know.
+            observed = await target.observe(Scope(environment, () if self.owns_nothing else None))
             self._answered(environment, target)
             inventory = self._world.inventories[environment]
             lost = [one for one in observed.values() if self._ours(one, environment) and inventory.get(one.ref.identity) is None]

@@ -48,10 +48,13 @@ class Stage:
         self.remote = self.remotes.get(self.url)
         self.events: list[Any] = []
 
-    def start(self, holder: str = "a", *, clock: VirtualClock | None = None) -> tuple[Engine, asyncio.Task[None]]:
+    def start(
+        self, holder: str = "a", *, clock: VirtualClock | None = None, newborn: bool = False
+    ) -> tuple[Engine, asyncio.Task[None]]:
         engine = Engine(
             Parts(
                 installation=INSTALLATION,
+                newborn=newborn,
                 holder=holder,
                 repository=self.url,
                 hosting=self.hosting if self.hosted else None,

@@ -133,6 +133,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         data = settings.data
         stack.enter_context(Claimed(data))
+        newborn = not settings.installation and not (data / "installation").exists()
         installation = named(data / "installation", settings.installation, SystemChance().token)
         token = kept_word(data / "token", SystemChance().token)
         clock, chance = SystemClock(), SystemChance()
@@ -163,6 +164,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         engine = Engine(
             Parts(
                 installation=installation,
+                newborn=newborn,
                 # The lock of the data directory lets in one process at a time, so the next one need not wait for a lease to end.
                 holder=installation,
                 repository=settings.repository,
